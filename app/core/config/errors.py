@@ -1,0 +1,36 @@
+"""What is wrong with the configuration, as data: every problem at once, each with its place and its remedy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ConfigProblem:
+    """One wrong setting: where it stands (file:line, or the variable), its path and what is wrong with it."""
+
+    where: str
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.path}: {self.message}" if self.path else f"{self.where}: {self.message}"
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; `problems` holds everything that was found."""
+
+    def __init__(self, problems: list[ConfigProblem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class SettingsNotLoaded(RuntimeError):
+    """A setting was asked for before the process loaded its configuration."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "settings are not loaded in this process.\n"
+            "Call app.core.config.use(load_settings()) before a worker or client is made; "
+            "workflow code may not read files."
+        )

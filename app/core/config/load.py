@@ -1,0 +1,180 @@
+"""Read the settings: command line > FLEET_* > TEMPORAL_* > config.yaml > default of the model.
+
+pydantic-settings merges the sources; this module adds what it lacks: the Temporal SDK's own variable names, and errors
+that name the file and line (or the variable) of each wrong value, all of them at once. Only entry points call it: it is
+the one place that reads YAML and the environment for settings.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from app.core.config.errors import ConfigError, ConfigProblem
+from app.core.config.model import Settings
+from app.core.config.resolve import Loc, override_errors
+
+ENV_PREFIX = "FLEET_"
+CONFIG_VARIABLE = "FLEET_CONFIG"
+DEFAULT_FILE = Path("config.yaml")
+
+_SDK_VARIABLES: dict[str, Loc] = {
+    "TEMPORAL_ADDRESS": ("temporal", "address"),
+    "TEMPORAL_NAMESPACE": ("temporal", "namespace"),
+    "TEMPORAL_DEPLOYMENT_NAME": ("temporal", "worker", "deployment_name"),
+    "TEMPORAL_WORKER_BUILD_ID": ("temporal", "worker", "build_id"),
+}
+"""The SDK's and the Temporal worker controller's own names (temporalio.envconfig)."""
+
+
+def load_settings(overrides: Mapping[str, Any] | None = None, *, file: Path | None = None) -> Settings:
+    """The settings of this process; `overrides` (nested keys) are those of the command line.
+
+    The file is `file`, else FLEET_CONFIG, else ./config.yaml where it exists.
+    Raises ConfigError with every problem found.
+    """
+    path = file or (Path(named) if (named := os.environ.get(CONFIG_VARIABLE)) else None)
+    if path is not None and not path.is_file():
+        where = "--config" if file else CONFIG_VARIABLE
+        raise ConfigError([ConfigProblem(where, "", f"there is no file {path}")])
+    text, node = _read(path or DEFAULT_FILE)
+    lines = _lines(node)
+    origin = _Origin(str(path or DEFAULT_FILE), lines)
+    try:
+        loaded = _loader(_plain(text, origin), dict(overrides or {}))
+    except ValidationError as error:
+        raise ConfigError([origin.problem(line["loc"], line["msg"], line["type"]) for line in error.errors()]) from None
+    settings = Settings.model_construct(**{name: getattr(loaded, name) for name in Settings.model_fields})
+    if wrong := list(override_errors(settings)):
+        raise ConfigError([origin.problem(loc, message) for loc, message in wrong])
+    return settings
+
+
+def _loader(from_yaml: dict[str, Any], overrides: dict[str, Any]) -> Settings:
+    class Loader(Settings, BaseSettings):
+        model_config = SettingsConfigDict(
+            frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter="__", env_ignore_empty=True
+        )
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (
+                init_settings,
+                env_settings,
+                InitSettingsSource(settings_cls, _from_sdk_variables()),
+                InitSettingsSource(settings_cls, from_yaml),
+            )
+
+    return Loader(**overrides)
+
+
+def _from_sdk_variables() -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, loc in _SDK_VARIABLES.items():
+        if value := os.environ.get(name):
+            *sections, key = map(str, loc)
+            target = values
+            for section in sections:
+                target = target.setdefault(section, {})
+            target[key] = value
+    return values
+
+
+def _read(path: Path) -> tuple[str, yaml.Node | None]:
+    if not path.is_file():
+        return "", None
+    text = path.read_text(encoding="utf-8")
+    try:
+        return text, yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError([ConfigProblem(f"{path}:{line}", "", f"not YAML: {error.problem}")]) from None
+
+
+def _plain(text: str, origin: _Origin) -> dict[str, Any]:
+    data = yaml.safe_load(text) or {}
+    if not isinstance(data, dict):
+        raise ConfigError([origin.problem((), "the file must hold sections (`temporal:`, `queues:`, ...)")])
+    return _said(Settings, data)
+
+
+def _said(section: type[BaseModel], data: dict[str, Any]) -> dict[str, Any]:
+    """`data` without empty sections: one whose keys are all commented out is YAML's null and says nothing."""
+    said: dict[str, Any] = {}
+    for key, value in data.items():
+        inner = _section(section, key)
+        if value is None and (inner or key == "queues"):
+            continue
+        said[key] = _said(inner, value) if inner and isinstance(value, dict) else value
+    return said
+
+
+def _section(section: type[BaseModel], key: object) -> type[BaseModel] | None:
+    field = section.model_fields.get(str(key))
+    kind = field.annotation if field else None
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _lines(node: yaml.Node | None, path: Loc = ()) -> dict[Loc, int]:
+    lines: dict[Loc, int] = {}
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*path, key.value)
+            lines[here] = key.start_mark.line + 1
+            lines |= _lines(value, here)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            here = (*path, index)
+            lines[here] = value.start_mark.line + 1
+            lines |= _lines(value, here)
+    return lines
+
+
+class _Origin:
+    """Where a value came from: its variable if that is set, else its line in the file."""
+
+    def __init__(self, file: str, lines: dict[Loc, int]) -> None:
+        self._file = file
+        self._lines = lines
+
+    def problem(self, loc: Loc, message: str, kind: str = "") -> ConfigProblem:
+        if kind == "extra_forbidden":
+            message = f"there is no such setting{self._near(loc)}"
+        message = message.removeprefix("Value error, ")
+        return ConfigProblem(self._where(loc), ".".join(map(str, loc)), message)
+
+    def _where(self, loc: Loc) -> str:
+        for length in range(len(loc), 0, -1):
+            part = loc[:length]
+            variable = ENV_PREFIX + "__".join(str(step).upper() for step in part)
+            if os.environ.get(variable):
+                return variable
+            sdk = next((name for name, target in _SDK_VARIABLES.items() if target == part), None)
+            if sdk and os.environ.get(sdk):
+                return sdk
+            if part in self._lines:
+                return f"{self._file}:{self._lines[part]}"
+        return self._file
+
+    def _near(self, loc: Loc) -> str:
+        section: type[BaseModel] | None = Settings
+        for step in loc[:-1]:
+            section = _section(section, step) if section else None
+        if section is None:
+            return ""
+        near = difflib.get_close_matches(str(loc[-1]), section.model_fields, n=1)
+        return f". Did you mean {near[0]}?" if near else f" (here: {', '.join(section.model_fields)})"

@@ -1,0 +1,69 @@
+"""Which options hold for one queue or one activity: pure functions of the frozen settings.
+
+An activity's override wins over its queue's, that over the fleet-wide section. The result only ever feeds option
+*values* (timeouts, retries, slots), never control flow of a workflow, so that changing the configuration between two
+deploys does not break the replay of open workflows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from app.core.config.model import ActivitySettings, ScalingSettings, Settings, WorkerSettings
+
+S = TypeVar("S", bound=BaseModel)
+Loc = tuple[str | int, ...]
+
+
+def merged(base: S, *overrides: Mapping[str, Any]) -> S:
+    """`base` with each of `overrides` laid over it, key by key, nested sections too. Raises ValidationError."""
+    if not any(overrides):
+        return base
+    data = base.model_dump()
+    for override in overrides:
+        _lay_over(data, override)
+    return type(base).model_validate(data)
+
+
+def worker_settings(settings: Settings, queue: str) -> WorkerSettings:
+    override = settings.queues[queue].worker if queue in settings.queues else {}
+    return merged(settings.temporal.worker, override)
+
+
+def scaling_settings(settings: Settings, queue: str) -> ScalingSettings:
+    override = settings.queues[queue].scaling if queue in settings.queues else {}
+    return merged(settings.scaling, override)
+
+
+def activity_settings(settings: Settings, name: str, queue: str) -> ActivitySettings:
+    by_queue = settings.queues[queue].activities if queue in settings.queues else {}
+    return merged(settings.temporal.activities, by_queue, settings.temporal.activity.get(name, {}))
+
+
+def override_errors(settings: Settings) -> Iterator[tuple[Loc, str]]:
+    """Where and why an override does not fit its section: (path in config.yaml, sentence)."""
+    for queue, section in settings.queues.items():
+        yield from _errors(settings.temporal.worker, section.worker, ("queues", queue, "worker"))
+        yield from _errors(settings.temporal.activities, section.activities, ("queues", queue, "activities"))
+        yield from _errors(settings.scaling, section.scaling, ("queues", queue, "scaling"))
+    for name, override in settings.temporal.activity.items():
+        yield from _errors(settings.temporal.activities, override, ("temporal", "activity", name))
+
+
+def _errors(base: BaseModel, override: Mapping[str, Any], path: Loc) -> Iterator[tuple[Loc, str]]:
+    try:
+        merged(base, override)
+    except ValidationError as error:
+        for line in error.errors():
+            yield (*path, *line["loc"]), line["msg"]
+
+
+def _lay_over(data: dict[str, Any], override: Mapping[str, Any]) -> None:
+    for key, value in override.items():
+        if isinstance(value, Mapping) and isinstance(data.get(key), dict):
+            _lay_over(data[key], value)
+        else:
+            data[key] = value

@@ -1,0 +1,61 @@
+"""What every client, worker and replayer of the fleet shares, carried by one Temporal plugin.
+
+The plugin goes onto the client; the SDK hands it on to the workers made from that client, and a plain `Replayer` takes
+it too. So payload conversion, sandbox pass-through and failure types cannot differ between two processes, which would
+show only as wrong types at run time.
+
+Pass-through is for modules that are safe to share between workflow runs: libraries, our own registry and settings, and
+modules that hold activities only. A workflow's own module is still re-imported and restricted for each run, so
+`datetime.now`, `random` and I/O in workflow code are refused as ever.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import pydantic
+from temporalio.client import Plugin
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.converter import DataConverter
+from temporalio.plugin import SimplePlugin
+from temporalio.worker import WorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+
+from app.core.telemetry import tracing
+
+_ALWAYS_SHARED = ("app.core", "typing_extensions", "annotated_types", "pydantic", "pydantic_core")
+
+
+class FleetPlugin(SimplePlugin):
+    """Pydantic payloads, sandbox pass-through, and validation errors that fail a workflow instead of hanging it."""
+
+    def __init__(self, passthrough: Iterable[str] = ()) -> None:
+        """`passthrough`: module names that workflow code shares with the process instead of re-importing them."""
+        self._shared = (*_ALWAYS_SHARED, *passthrough)
+        super().__init__(
+            "worker-fleet",
+            data_converter=_pydantic_unless_chosen,
+            workflow_runner=self._share_modules,
+            # Raised by workflow code on bad data; as a mere task failure the run would stay "Running" for ever.
+            workflow_failure_exception_types=[pydantic.ValidationError],
+        )
+
+    def _share_modules(self, runner: WorkflowRunner | None) -> WorkflowRunner:
+        if runner is None:
+            runner = SandboxedWorkflowRunner()
+        if isinstance(runner, SandboxedWorkflowRunner):
+            shared = runner.restrictions.with_passthrough_modules(*self._shared)
+            return dataclasses.replace(runner, restrictions=shared)
+        return runner
+
+
+def fleet_plugins(passthrough: Iterable[str] = ()) -> Sequence[Plugin]:
+    """The plugins for a client: ours, and tracing when it is on."""
+    return [FleetPlugin(passthrough), *tracing.plugins()]
+
+
+def _pydantic_unless_chosen(chosen: DataConverter | None) -> DataConverter:
+    if chosen is None or chosen == DataConverter.default:
+        return pydantic_data_converter
+    return chosen
