@@ -1,0 +1,104 @@
+"""The drain's clock and its signals: SIGTERM starts it, a watchdog thread ends it, whatever else happens.
+
+    SIGTERM ......... drain ......... unwind .. | flush | gone
+                      bodies finish   cancelled  ^ the watchdog, at drain + unwind
+
+Signals reach a thread of their own through a wake-up pipe that C code writes, so a blocked event loop or a blocking
+call in the main thread cannot delay the moment the budget starts. A second SIGTERM never shortens a drain (the kubelet
+may repeat it); a second Ctrl-C ends at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.core.exit import ExitCode, finish
+
+log = logging.getLogger("app.worker.drain")
+
+
+@dataclass(frozen=True)
+class DrainBudget:
+    """The parts of a drain, each in seconds, in the order in which they pass."""
+
+    drain_s: float
+    unwind_s: float
+    flush_s: float
+
+    @property
+    def watchdog_s(self) -> float:
+        """After SIGTERM: when the watchdog stops waiting for the bodies."""
+        return self.drain_s + self.unwind_s
+
+    @property
+    def total_s(self) -> float:
+        """After SIGTERM: when the process is gone at the latest."""
+        return self.watchdog_s + self.flush_s
+
+
+class Watchdog:
+    """Ends the process when the budget is spent."""
+
+    def __init__(self, budget: DrainBudget, leftovers: Callable[[], list[str]]) -> None:
+        """`leftovers` names the bodies that are still at work, for the log."""
+        self._budget = budget
+        self._leftovers = leftovers
+        self._armed = threading.Lock()
+
+    def arm(self) -> None:
+        """Start the budget now; a second call changes nothing."""
+        if self._armed.acquire(blocking=False):
+            threading.Thread(target=self._wait, name="drain-watchdog", daemon=True).start()
+
+    def _wait(self) -> None:
+        time.sleep(self._budget.watchdog_s)
+        left = self._leftovers()
+        log.error(
+            "drain: the budget of %g s is spent; leaving with %d activities at work, which run again elsewhere: %s",
+            self._budget.watchdog_s,
+            len(left),
+            "; ".join(left) or "none",
+        )
+        finish(ExitCode.HANDED_OVER, flush_s=self._budget.flush_s)
+
+
+def on_signals(request_stop: Callable[[str], None]) -> None:
+    """From now on SIGTERM and the first Ctrl-C call `request_stop(name)`, on a thread of their own, once each.
+
+    Must be called from the main thread.
+    """
+    read, write = socket.socketpair()
+    write.setblocking(False)
+    signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # The wake-up pipe is only written for signals with a Python handler.
+        signal.signal(number, _nothing)
+    threading.Thread(target=_listen, args=(read, write, request_stop), name="drain-signals", daemon=True).start()
+
+
+def _listen(read: socket.socket, write: socket.socket, request_stop: Callable[[str], None]) -> None:
+    interrupts = 0
+    stopping = False
+    while received := read.recv(16):
+        for number in received:
+            interrupts += number == signal.SIGINT
+            if interrupts > 1:
+                os.write(2, b"interrupted twice: leaving at once\n")
+                os._exit(ExitCode.INTERRUPTED)
+            if stopping:
+                log.info("drain: %s again; the drain goes on", signal.Signals(number).name)
+                continue
+            stopping = True
+            request_stop(signal.Signals(number).name)
+    del write  # held open for as long as this thread lives: the wake-up descriptor is its only use
+
+
+def _nothing(_number: int, _frame: object) -> None:
+    pass

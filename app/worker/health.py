@@ -1,0 +1,170 @@
+"""/livez, /readyz and /metrics of a worker, on a thread of their own: they answer while the event loop is blocked.
+
+/livez fails when the loop has not turned for `LOOP_BLOCKED_S`, so that a stuck process is replaced. A Temporal outage
+touches only /readyz: restarting the fleet would not bring the server back. /metrics is one page: the process's own
+series and those of the SDK's core, whose endpoint listens on loopback.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import urllib.request
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+from app.worker.in_flight import InFlight
+
+if TYPE_CHECKING:
+    pass
+
+LOOP_BLOCKED_S = 5.0
+SERVER_SILENT_S = 15.0
+"""Three missed health checks of Temporal."""
+SDK_METRICS_TIMEOUT_S = 2.0
+
+
+@dataclass
+class WorkerState:
+    """What the probes look at; times are monotonic seconds. Written by the manager, read by the health threads."""
+
+    queues: tuple[str, ...]
+    in_flight: InFlight
+    sdk_metrics: str = ""
+    phase: str = "starting"
+    """starting, connecting, running, draining"""
+    loop_turned_at: float = field(default_factory=time.monotonic)
+    temporal_answered_at: float = 0.0
+    problem: str = ""
+
+    def live(self) -> tuple[bool, str]:
+        blocked = time.monotonic() - self.loop_turned_at
+        if blocked > LOOP_BLOCKED_S:
+            return False, f"the event loop has not turned for {blocked:.1f} s"
+        return True, "ok"
+
+    def ready(self) -> tuple[bool, str]:
+        if self.phase != "running":
+            return False, f"{self.phase}{': ' + self.problem if self.problem else ''}"
+        silent = time.monotonic() - self.temporal_answered_at
+        if silent > SERVER_SILENT_S:
+            return False, f"Temporal has not answered for {silent:.0f} s: {self.problem}"
+        return True, "ok"
+
+
+class HealthServer:
+    """The HTTP server of one worker process."""
+
+    def __init__(self, state: WorkerState, host: str, port: int) -> None:
+        """`port` 0 takes a free one. Raises OSError, which names the setting, when it cannot be listened on."""
+        try:
+            self._server = ThreadingHTTPServer((host, port), _handler(state))
+        except OSError as error:
+            raise OSError(
+                f"health: {host}:{port} cannot be listened on: {error.strerror}.\n"
+                "Set temporal.worker.health_port (FLEET_TEMPORAL__WORKER__HEALTH_PORT); 0 takes a free port."
+            ) from error
+        self._server.daemon_threads = True
+        self.address = f"{host}:{self._server.server_address[1]}"
+
+    def start(self) -> None:
+        threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
+
+
+def _handler(state: WorkerState) -> type[BaseHTTPRequestHandler]:
+    metrics = _Metrics(state)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == "/metrics":
+                self._answer(200, metrics.page(), "text/plain; version=0.0.4; charset=utf-8")
+            elif self.path == "/livez":
+                self._verdict(*state.live())
+            elif self.path == "/readyz":
+                self._verdict(*state.ready())
+            else:
+                self._answer(404, b"try /livez, /readyz or /metrics\n", "text/plain")
+
+        def _verdict(self, ok: bool, text: str) -> None:
+            body = json.dumps(
+                {"ok": ok, "detail": text, "queues": state.queues, "in_flight": len(state.in_flight.running)}
+            )
+            self._answer(200 if ok else 503, body.encode() + b"\n", "application/json")
+
+        def _answer(self, status: int, body: bytes, kind: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Probes come every few seconds; their lines would drown the rest."""
+
+    return Handler
+
+
+class _Metrics:
+    """The page of /metrics. prometheus_client is imported at the first scrape: 0.1 s that a start does not have."""
+
+    def __init__(self, state: WorkerState) -> None:
+        self._state = state
+        self._registry: Any = None
+        self._lock = threading.Lock()
+
+    def page(self) -> bytes:
+        from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
+
+        sdk = self._sdk_page()
+        with self._lock:
+            if self._registry is None:
+                self._registry = CollectorRegistry()
+                self._registry.register(_FleetCollector(self._state))
+                ProcessCollector(registry=self._registry)
+                PlatformCollector(registry=self._registry)
+        up = f"# TYPE fleet_worker_sdk_metrics_up gauge\nfleet_worker_sdk_metrics_up {int(sdk is not None)}\n"
+        own: bytes = generate_latest(self._registry)
+        return own + up.encode() + (sdk or b"")
+
+    def _sdk_page(self) -> bytes | None:
+        try:
+            with urllib.request.urlopen(
+                f"http://{self._state.sdk_metrics}/metrics", timeout=SDK_METRICS_TIMEOUT_S
+            ) as answer:
+                page: bytes = answer.read()
+                return page
+        except (OSError, ValueError):
+            return None
+
+
+class _FleetCollector:
+    def __init__(self, state: WorkerState) -> None:
+        self._state = state
+
+    def collect(self) -> Iterable[Any]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        running = GaugeMetricFamily(
+            "fleet_worker_activities_in_flight", "Activity bodies at work.", labels=["task_queue", "activity_type"]
+        )
+        counts: dict[tuple[str, str], int] = {}
+        for body in list(self._state.in_flight.running.values()):
+            counts[body.queue, body.activity] = counts.get((body.queue, body.activity), 0) + 1
+        for labels, count in counts.items():
+            running.add_metric(labels, count)
+        yield running
+        ended = CounterMetricFamily(
+            "fleet_worker_activities_ended",
+            "Activity bodies that ended, by outcome.",
+            labels=["task_queue", "activity_type", "outcome"],
+        )
+        for key, count in list(self._state.in_flight.ended.items()):
+            ended.add_metric(key, count)
+        yield ended
+        phase = GaugeMetricFamily("fleet_worker_state", "1 for the state this process is in.", labels=["state"])
+        for name in ("starting", "connecting", "running", "draining"):
+            phase.add_metric([name], float(self._state.phase == name))
+        yield phase

@@ -1,0 +1,50 @@
+"""The only place that touches names the Temporal SDK does not promise: where it keeps a definition it was given.
+
+A test fails when the SDK moves them. The public decorators cannot tell whether an object was decorated before, and
+decorating twice raises; our decorators must work stacked over the SDK's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from temporalio import activity, workflow
+
+_WORKFLOW = "__temporal_workflow_definition"
+_ACTIVITY = "__temporal_activity_definition"
+_RUN = "__temporal_workflow_run"
+
+
+def workflow_definition(cls: type) -> workflow._Definition | None:
+    """The definition made for this very class; a parent's does not count."""
+    found = cls.__dict__.get(_WORKFLOW)
+    return found if isinstance(found, workflow._Definition) else None
+
+
+def activity_definition(fn: Callable[..., Any]) -> activity._Definition | None:
+    """The definition of an activity function, method or callable object."""
+    found = getattr(fn, _ACTIVITY, None)
+    return found if isinstance(found, activity._Definition) else None
+
+
+def is_run_method(fn: object) -> bool:
+    """Whether `@workflow.run` stands on it."""
+    return bool(getattr(fn, _RUN, False))
+
+
+def workflow_name(cls: type) -> str:
+    """Temporal's type name of a workflow class. Raises TypeError for one without a definition (or a dynamic one)."""
+    definition = workflow_definition(cls)
+    if definition is None or definition.name is None:
+        raise TypeError(f"{cls.__qualname__} is not a workflow with a name: decorate it with @workflow_defn(queue=...)")
+    return definition.name
+
+
+def activity_name(fn: Callable[..., Any]) -> str:
+    """Temporal's type name of an activity. Raises TypeError for a function without a definition (or a dynamic one)."""
+    definition = activity_definition(fn)
+    if definition is None or definition.name is None:
+        name = getattr(fn, "__qualname__", fn)
+        raise TypeError(f"{name!s} is not an activity with a name: decorate it with @activity_defn(queue=...)")
+    return definition.name
