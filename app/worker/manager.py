@@ -71,7 +71,7 @@ class WorkerManager:
         plugins = fleet_plugins(
             (*OWN_MODULES, "app.worker.workflows.base", *shared, *settings.temporal.worker.passthrough_modules)
         )
-        self._service = TemporalClientService(
+        self.service = TemporalClientService(
             settings.temporal,
             plugins=[*plugins, in_flight.plugin()],
             runtime=runtime,
@@ -103,7 +103,7 @@ class WorkerManager:
         attempt = 0
         while not stop.is_set():
             try:
-                client = await self._service.verify()
+                client = await self.service.verify()
             except TemporalUnavailable as failure:
                 self.state.problem = str(failure)
                 waited = time.monotonic() - begin
@@ -174,7 +174,7 @@ class WorkerManager:
         while True:
             self.state.loop_turned_at = now = time.monotonic()
             if self.state.phase == "running" and now >= next_check:
-                health = await self._service.health_check()
+                health = await self.service.health_check()
                 next_check = time.monotonic() + HEALTH_CHECK_S
                 if health.ok:
                     self.state.temporal_answered_at = time.monotonic()

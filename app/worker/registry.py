@@ -14,6 +14,7 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
@@ -189,7 +190,7 @@ def activity_defn(*, queue: str, **options: Any) -> Callable[[F], F]:
         made = sdk.activity_definition(fn)
         target = fn if made else activity.defn(**options)(fn)
         if not workflow.unsafe.in_sandbox():
-            where = f"{fn.__code__.co_filename}:{fn.__code__.co_firstlineno}"
+            where = _place(fn.__code__.co_filename, fn.__code__.co_firstlineno)
             _check(queue, where, fn.__qualname__, bool(made and options))
             registry.add(
                 Handler(
@@ -225,9 +226,15 @@ def _check(queue: str, where: str, name: str, options_lost: bool) -> None:
 
 def _class_place(cls: type) -> str:
     try:
-        return f"{inspect.getsourcefile(cls)}:{inspect.getsourcelines(cls)[1]}"
+        return _place(inspect.getsourcefile(cls) or cls.__module__, inspect.getsourcelines(cls)[1])
     except (OSError, TypeError):
         return cls.__module__
+
+
+def _place(file: str, line: int) -> str:
+    """file:line, short where the file lies below the working directory."""
+    path = Path(file)
+    return f"{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}:{line}"
 
 
 def _choose(name: str, known: list[str]) -> str:

@@ -1,0 +1,1 @@
+"""Small applications that the tests run in place of the example."""

@@ -1,0 +1,1 @@
+"""Workflows and activities that show one property each."""

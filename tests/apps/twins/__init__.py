@@ -1,0 +1,1 @@
+"""Two activities of one name on one queue."""

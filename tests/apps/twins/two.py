@@ -1,0 +1,5 @@
+from app.worker.registry import activity_defn
+
+
+@activity_defn(queue="twins", name="pay")
+async def pay_by_cash(_amount: int) -> None: ...

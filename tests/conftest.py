@@ -1,0 +1,20 @@
+"""Fixtures of all tiers: real parts only, started here and ended here."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.parts.fixtures import jaeger
+from tests.parts.temporal import temporal_address
+
+__all__ = ["jaeger", "temporal_address"]
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the machine reaches a test: neither a user's fleet nor a collector may be touched."""
+    for name in list(os.environ):
+        if name.startswith(("FLEET_", "TEMPORAL_", "OTEL_")) and name != "FLEET_CACHE":
+            monkeypatch.delenv(name)

@@ -1,0 +1,123 @@
+"""Settings: every problem at once with its place, and the order of precedence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.core.config import ConfigError, activity_options, use
+from app.core.config.document import config_yaml
+from app.core.config.load import load_settings
+from app.core.config.model import Settings
+from app.core.config.resolve import activity_settings, scaling_settings, worker_settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "config.yaml"
+    file.write_text(text)
+    return file
+
+
+def problems(file: Path) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(file=file)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_three_errors_are_all_told_with_file_and_line(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        "temporal:\n  adress: there:7233\n  activities:\n    start_to_close_timeout_s: -3\n"
+        "    retry:\n      maximum_attempts: many\n",
+    )
+    told = problems(file)
+    assert len(told) == 3
+    assert any(line.startswith(f"{file}:2: temporal.adress: there is no such setting. Did you mean") for line in told)
+    assert any(line.startswith(f"{file}:4: temporal.activities.start_to_close_timeout_s:") for line in told)
+    assert any(line.startswith(f"{file}:6: temporal.activities.retry.maximum_attempts:") for line in told)
+
+
+def test_an_override_of_a_queue_is_checked_like_the_section_it_overrides(tmp_path: Path) -> None:
+    file = write(tmp_path, "queues:\n  orders:\n    scaling: {min_replicas: 9, max_replicas: 2}\n")
+    assert problems(file) == [f"{file}:3: queues.orders.scaling: min_replicas (9) is above max_replicas (2)"]
+
+
+def test_text_that_is_not_yaml_names_its_line(tmp_path: Path) -> None:
+    file = write(tmp_path, "temporal:\n  address: [unclosed\n")
+    assert problems(file)[0].startswith(f"{file}:3: not YAML")
+
+
+def test_a_file_that_was_named_must_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert problems(tmp_path / "nowhere.yaml") == [f"--config: there is no file {tmp_path / 'nowhere.yaml'}"]
+    monkeypatch.setenv("FLEET_CONFIG", str(tmp_path / "gone.yaml"))
+    with pytest.raises(ConfigError, match="FLEET_CONFIG"):
+        load_settings()
+
+
+def test_command_line_beats_fleet_beats_temporal_beats_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings(file=write(tmp_path, "")).temporal.address == "127.0.0.1:7233"
+    file = write(tmp_path, "temporal:\n  address: file:1\n  namespace: from-file\n")
+    assert load_settings(file=file).temporal.address == "file:1"
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "sdk:2")
+    assert load_settings(file=file).temporal.address == "sdk:2"
+    monkeypatch.setenv("FLEET_TEMPORAL__ADDRESS", "fleet:3")
+    assert load_settings(file=file).temporal.address == "fleet:3"
+    settings = load_settings({"temporal": {"address": "line:4"}}, file=file)
+    assert (settings.temporal.address, settings.temporal.namespace) == ("line:4", "from-file")
+
+
+def test_a_wrong_variable_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEET_API__PORT", "99999")
+    assert problems(write(tmp_path, ""))[0].startswith("FLEET_API__PORT: api.port:")
+
+
+def test_overrides_are_laid_over_key_by_key(tmp_path: Path) -> None:
+    settings = load_settings(
+        file=write(
+            tmp_path,
+            "temporal:\n  activities: {retry: {maximum_attempts: 7}, heartbeat_timeout_s: 5}\n"
+            "  activity: {charge: {start_to_close_timeout_s: 30}}\n"
+            "queues:\n  payments:\n    activities: {start_to_close_timeout_s: 60, retry: {backoff_coefficient: 3}}\n"
+            "    scaling: {max_replicas: 3}\n    worker: {max_concurrent_activities: 2}\n",
+        )
+    )
+    charge = activity_settings(settings, "charge", "payments")
+    assert (charge.start_to_close_timeout_s, charge.heartbeat_timeout_s) == (30, 5)
+    assert (charge.retry.maximum_attempts, charge.retry.backoff_coefficient) == (7, 3)
+    assert activity_settings(settings, "other", "payments").start_to_close_timeout_s == 60
+    assert scaling_settings(settings, "payments").max_replicas == 3
+    assert worker_settings(settings, "payments").max_concurrent_activities == 2
+    assert worker_settings(settings, "orders").max_concurrent_activities == 10
+
+
+def test_a_process_uses_what_it_was_given_last() -> None:
+    use(Settings())
+    assert activity_options("a", "q").start_to_close_timeout_s == 1200
+    use(Settings.model_validate({"temporal": {"activities": {"start_to_close_timeout_s": 9}}}))
+    assert activity_options("a", "q").start_to_close_timeout_s == 9
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().api.port = 1
+
+
+def test_config_yaml_is_the_models_own_print() -> None:
+    """Stale: run `make docs`."""
+    text = (ROOT / "config.yaml").read_text()
+    assert text == config_yaml(load_settings(file=ROOT / "config.yaml"))
+
+
+def test_the_printed_file_gives_the_settings_back(tmp_path: Path) -> None:
+    settings = Settings.model_validate(
+        {
+            "queues": {"orders": {"scaling": {"max_replicas": 30}}},
+            "temporal": {"worker": {"packages": ["a", "b"]}, "activities": {"heartbeat_timeout_s": 5}},
+            "local": {"poll_s": 3},
+        }
+    )
+    assert load_settings(file=write(tmp_path, config_yaml(settings))) == settings

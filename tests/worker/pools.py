@@ -1,0 +1,48 @@
+"""The pools of some packages, run in the test's own process on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from temporalio.client import Client
+
+from app.core.config import use
+from app.core.config.model import Settings
+from app.worker.discovery import discover
+from app.worker.in_flight import InFlight
+from app.worker.manager import WorkerManager
+
+
+def lab_settings(address: str, **temporal: Any) -> Settings:
+    """Settings for tests/apps/lab; retries are off so that a failure is seen at once."""
+    return Settings.model_validate(
+        {
+            "temporal": {
+                "address": address,
+                "worker": {"packages": ["tests.apps.lab"], "drain_timeout_s": 5},
+                "activities": {"start_to_close_timeout_s": 20, "retry": {"maximum_attempts": 1}},
+                **temporal,
+            }
+        }
+    )
+
+
+@asynccontextmanager
+async def lab_pools(settings: Settings) -> AsyncIterator[Client]:
+    """A client of the server that runs the lab's queues for as long as the block lasts."""
+    use(settings)
+    registry = discover(settings)
+    manager = WorkerManager(registry, settings, ["lab", "lab-other"], InFlight())
+    stop = asyncio.Event()
+    run = asyncio.create_task(manager.run(stop))
+    try:
+        async with asyncio.timeout(20):
+            while manager.state.phase != "running":
+                await asyncio.sleep(0.02)
+        yield await manager.service.get_client()
+    finally:
+        stop.set()
+        await run

@@ -1,0 +1,143 @@
+"""The registry: decorator shapes, and the mistakes that would otherwise hang at run time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from temporalio import activity, workflow
+
+from app.core.config.model import Settings
+from app.worker import discovery, sdk_definitions
+from app.worker import registry as registry_module
+from app.worker.registry import RegistrationError, Registry, activity_defn, workflow_defn
+from app.worker.workflows.base import BaseWorkflow
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
+    """An empty one in the place of the process's own."""
+    fresh = Registry()
+    monkeypatch.setattr(registry_module, "registry", fresh)
+    monkeypatch.setattr(discovery, "registry", fresh)
+    return fresh
+
+
+def settings(*packages: str, **more: Any) -> Settings:
+    return Settings.model_validate({"temporal": {"worker": {"packages": packages}}, **more})
+
+
+@workflow.defn(name="Named")
+class Stacked(BaseWorkflow[int, int]):
+    @workflow.run
+    async def run(self, input: int) -> int:
+        return input
+
+
+class Alone(BaseWorkflow[int, int]):
+    async def run(self, input: int) -> int:
+        return input
+
+
+def test_a_workflow_may_be_declared_alone_or_over_the_sdks_decorator(registry: Registry) -> None:
+    workflow_defn(queue="q")(Stacked)
+    workflow_defn(queue="q", name="Renamed")(Alone)
+    assert [handler.name for handler in registry.queues()["q"]] == ["Named", "Renamed"]
+    assert registry.problems == []
+
+
+def test_an_activity_may_be_declared_alone_or_over_the_sdks_decorator(registry: Registry) -> None:
+    @activity_defn(queue="q")
+    async def alone(x: int) -> int:
+        return x
+
+    @activity_defn(queue="q")
+    @activity.defn(name="named")
+    def stacked(x: int) -> int:
+        return x
+
+    handlers = registry.queues()["q"]
+    assert [(handler.name, handler.is_async) for handler in handlers] == [("alone", True), ("named", False)]
+    assert stacked(3) == 3
+    assert all(handler.where.startswith("tests/worker/test_registry.py:") for handler in handlers)
+
+
+def test_options_that_would_be_lost_are_a_problem(registry: Registry) -> None:
+    @activity.defn
+    async def act() -> None: ...
+
+    activity_defn(queue="q", name="other")(act)
+    assert "would be lost" in str(registry.problems[0])
+
+
+def test_two_handlers_of_one_name_are_told_with_both_places(registry: Registry) -> None:
+    with pytest.raises(RegistrationError) as caught:
+        discovery.discover(settings("tests.apps.twins"))
+    text = str(caught.value)
+    assert "tests/apps/twins/one.py:4" in text
+    assert "tests/apps/twins/two.py:4" in text
+    assert text.count("\n") == 1, "one line of fact, one of remedy"
+
+
+def test_all_modules_that_cannot_be_imported_are_told_at_once(registry: Registry) -> None:
+    with pytest.raises(RegistrationError) as caught:
+        discovery.discover(settings("tests.apps.broken", "tests.apps.nowhere"))
+    text = str(caught.value)
+    assert "tests/apps/broken/missing.py:1" in text.replace("\\", "/")
+    assert "a_package_that_is_not_there" in text
+    assert "Untyped.run: annotate input" in text
+    assert "tests.apps.nowhere" in text
+    assert "Traceback" not in text
+
+
+def test_an_empty_registry_names_the_packages_that_were_searched(registry: Registry) -> None:
+    with pytest.raises(RegistrationError, match=r"no workflow or activity is declared in app\.core"):
+        discovery.discover(settings("app.core.config"))
+
+
+def test_settings_of_a_queue_that_does_not_exist_are_told(registry: Registry) -> None:
+    activity_defn(queue="payments")(_pay)
+    with pytest.raises(RegistrationError, match='queue "paymnts"') as caught:
+        discovery.discover(settings("tests.worker.test_registry", queues={"paymnts": {}}))
+    assert 'Did you mean "payments"?' in str(caught.value)
+
+
+def test_an_activity_on_a_queue_that_is_switched_off_is_told_with_its_place(registry: Registry) -> None:
+    activity_defn(queue="payments")(_pay)
+    off = {"payments": {"scaling": {"min_replicas": 0, "max_replicas": 0}}}
+    with pytest.raises(RegistrationError, match="nobody serves: its scaling.max_replicas is 0") as caught:
+        discovery.discover(settings("tests.worker.test_registry", queues=off))
+    assert "tests/worker/test_registry.py:" in str(caught.value)
+
+
+def test_a_queue_that_looks_like_a_slip_is_doubted(registry: Registry) -> None:
+    workflow_defn(queue="payments")(Alone)
+    activity_defn(queue="payment")(_pay)
+    assert 'Did you mean "payments"?' in registry.doubtful_queues()[0]
+
+
+def test_the_same_object_twice_is_no_news_and_on_two_queues_a_problem(registry: Registry) -> None:
+    activity_defn(queue="q")(_pay)
+    activity_defn(queue="q")(_pay)
+    assert registry.problems == []
+    activity_defn(queue="r")(_pay)
+    assert "declared twice" in str(registry.problems[0])
+
+
+def test_the_sdk_still_keeps_its_definitions_where_we_look() -> None:
+    assert sdk_definitions.workflow_definition(Stacked) is not None
+    assert sdk_definitions.is_run_method(Alone.run), "marked although the class says nothing"
+    assert sdk_definitions.activity_name(activity.defn(_other)) == "_other"
+    with pytest.raises(TypeError, match="decorate it"):
+        sdk_definitions.activity_name(_plain)
+
+
+async def _pay(amount: int) -> int:
+    return amount
+
+
+async def _other() -> None: ...
+
+
+async def _plain() -> None: ...

@@ -1,0 +1,311 @@
+"""The worker process: what it says, how it drains, how it ends. Real processes on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from app.core.config import use
+from app.core.services.temporal.plugin import fleet_plugins
+from app.local.ports import free_port
+from tests.apps.lab import workflows as lab
+from tests.local.dev_fleet import until
+from tests.parts.temporal import start_server, stop_server
+from tests.worker.pools import lab_settings
+
+
+class Served:
+    """One `serve` process; its log is a file."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, str], *arguments: str) -> None:
+        self.port = free_port("127.0.0.1")
+        self.log = folder / "worker.log"
+        env = {
+            **os.environ,
+            "FLEET_TEMPORAL__WORKER__HEALTH_PORT": str(self.port),
+            "FLEET_TEMPORAL__WORKER__PACKAGES": '["tests.apps.lab"]',
+            "FLEET_TEMPORAL__WORKER__IDENTITY": "served",
+            "FLEET_LOCAL__DATA_DIR": str(folder),
+            **{f"FLEET_{name}": value for name, value in settings.items()},
+        }
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "app.worker.main", "serve", *arguments],
+                env=env,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def probe(self, path: str) -> tuple[int, dict[str, Any]]:
+        """Status and body of a probe. Raises urllib.error.URLError while nobody listens."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    def ready(self) -> None:
+        until(lambda: self.probe("/readyz")[0] == 200, 30)
+
+    def in_flight(self, number: int) -> None:
+        until(lambda: self.probe("/livez")[1]["in_flight"] == number, 15, 0.02)
+
+    def signal(self, number: int) -> None:
+        os.kill(self.process.pid, number)
+
+    def wait(self, timeout_s: float) -> int:
+        return self.process.wait(timeout_s)
+
+    def text(self) -> str:
+        return self.log.read_text()
+
+
+@pytest.fixture
+def serve(tmp_path: Path, temporal_address: str) -> Iterator[Callable[..., Served]]:
+    served: list[Served] = []
+
+    def start(*arguments: str, **settings: str) -> Served:
+        one = Served(tmp_path, {"TEMPORAL__ADDRESS": temporal_address, **settings}, *arguments)
+        served.append(one)
+        return one
+
+    yield start
+    for one in served:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()
+
+
+@contextmanager
+def client(address: str) -> Iterator[Callable[[Callable[[Client], Awaitable[Any]]], Any]]:
+    """Runs a coroutine with a client."""
+    use(lab_settings(address))
+
+    def call(work: Callable[[Client], Awaitable[Any]]) -> Any:
+        async def main() -> Any:
+            return await work(await Client.connect(address, plugins=fleet_plugins()))
+
+        return asyncio.run(main())
+
+    yield call
+
+
+def start(address: str, workflow: Any, argument: Any) -> str:
+    workflow_id = f"test-{uuid.uuid4()}"
+    with client(address) as call:
+        call(lambda c: workflow.start_workflow(c, input=argument, id=workflow_id))
+    return workflow_id
+
+
+def result(address: str, workflow_id: str) -> Any:
+    with client(address) as call:
+        return call(lambda c: c.get_workflow_handle(workflow_id).result())
+
+
+def attempts(address: str, workflow_id: str) -> list[int]:
+    """The attempts of the activities that are pending."""
+
+    async def look(c: Client) -> list[int]:
+        described = await c.get_workflow_handle(workflow_id).describe()
+        return [pending.attempt for pending in described.raw_description.pending_activities]
+
+    with client(address) as call:
+        return list(call(look))
+
+
+def test_an_unknown_queue_is_refused_with_the_nearest_one(serve: Callable[..., Served]) -> None:
+    served = serve("--queue", "lab-othr", "--queue", "lab", "--queue", "nonsense")
+    assert served.wait(20) == 2
+    assert '--queue: no workflow or activity is declared on queue "lab-othr"' in served.text()
+    assert 'Did you mean "lab-other"?' in served.text()
+    assert '"nonsense"' in served.text(), "all problems at once"
+    assert "Traceback" not in served.text()
+
+
+def test_a_broken_configuration_is_refused_without_a_traceback(serve: Callable[..., Served], tmp_path: Path) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text("temporal:\n  adress: x\nscaling:\n  min_replicas: -1\napi:\n  port: eighty\n")
+    served = serve("--config", str(file))
+    assert served.wait(20) == 2
+    lines = served.text().splitlines()
+    assert [line.split(": ")[0] for line in lines] == [f"{file}:2", f"{file}:4", f"{file}:6"]
+
+
+def test_a_health_port_that_is_taken_names_the_setting(serve: Callable[..., Served], temporal_address: str) -> None:
+    served = serve(TEMPORAL__WORKER__HEALTH_PORT=temporal_address.split(":")[1])
+    assert served.wait(20) == 2
+    assert "FLEET_TEMPORAL__WORKER__HEALTH_PORT" in served.text()
+    assert "Traceback" not in served.text()
+
+
+def test_without_temporal_it_stays_alive_and_not_ready_and_serves_when_temporal_comes(
+    serve: Callable[..., Served], tmp_path: Path
+) -> None:
+    port = free_port("127.0.0.1")
+    served = serve("--queue", "lab", TEMPORAL__ADDRESS=f"127.0.0.1:{port}")
+    until(lambda: "Next try in" in served.text(), 20)
+    status, body = served.probe("/readyz")
+    assert status == 503
+    assert "nothing listens there" in body["detail"]
+    assert served.probe("/livez")[0] == 200
+    assert "Traceback" not in served.text()
+    folder = tmp_path / "late"
+    folder.mkdir()
+    server = start_server(folder, port)
+    try:
+        served.ready()
+        served.signal(signal.SIGTERM)
+        assert served.wait(20) == 0
+    finally:
+        stop_server(server)
+
+
+def test_connect_timeout_gives_up_with_4(serve: Callable[..., Served]) -> None:
+    served = serve("--connect-timeout", "1", TEMPORAL__ADDRESS=f"127.0.0.1:{free_port('127.0.0.1')}")
+    assert served.wait(20) == 4
+    assert "Giving up after" in served.text()
+    assert "Traceback" not in served.text()
+
+
+def test_a_missing_namespace_ends_it_at_once_with_4(serve: Callable[..., Served]) -> None:
+    served = serve(TEMPORAL__NAMESPACE="no-such-namespace")
+    assert served.wait(20) == 4
+    assert "no-such-namespace" in served.text()
+    assert "temporal.namespace" in served.text()
+
+
+def test_sigterm_before_the_first_poll_ends_it_at_once(serve: Callable[..., Served]) -> None:
+    for delay_s in (0.15, 0.4):
+        served = serve(TEMPORAL__ADDRESS=f"127.0.0.1:{free_port('127.0.0.1')}")
+        time.sleep(delay_s)
+        begin = time.monotonic()
+        served.signal(signal.SIGTERM)
+        assert served.wait(10) in (0, -signal.SIGTERM), "the interpreter itself has no handler in its first moments"
+        assert time.monotonic() - begin < 5
+
+
+def test_a_drain_finishes_the_work_in_hand(serve: Callable[..., Served], temporal_address: str) -> None:
+    served = serve()
+    served.ready()
+    workflow_id = start(temporal_address, lab.Slept, 3.0)
+    served.in_flight(1)
+    served.signal(signal.SIGTERM)
+    until(lambda: served.probe("/readyz")[0] == 503, 2, 0.05)
+    assert served.wait(15) == 0
+    assert "1 finished, 0 handed over" in served.text()
+    serve().ready()
+    assert result(temporal_address, workflow_id) == "slept"
+
+
+def test_a_second_sigterm_does_not_shorten_a_drain(serve: Callable[..., Served], temporal_address: str) -> None:
+    served = serve()
+    served.ready()
+    start(temporal_address, lab.Slept, 3.0)
+    served.in_flight(1)
+    served.signal(signal.SIGTERM)
+    time.sleep(0.3)
+    served.signal(signal.SIGTERM)
+    assert served.wait(15) == 0
+    assert "1 finished, 0 handed over" in served.text()
+    assert "SIGTERM again; the drain goes on" in served.text()
+
+
+def test_a_second_ctrl_c_ends_at_once(serve: Callable[..., Served], temporal_address: str) -> None:
+    served = serve()
+    served.ready()
+    start(temporal_address, lab.Slept, 20.0)
+    served.in_flight(1)
+    served.signal(signal.SIGINT)
+    until(lambda: "drain: SIGINT received" in served.text(), 5)
+    served.signal(signal.SIGINT)
+    assert served.wait(3) == 130
+
+
+def test_work_that_does_not_fit_is_handed_over_with_3(serve: Callable[..., Served], temporal_address: str) -> None:
+    served = serve("--drain-timeout", "1")
+    served.ready()
+    workflow_id = start(temporal_address, lab.Slept, 6.0)
+    served.in_flight(1)
+    served.signal(signal.SIGTERM)
+    assert served.wait(10) == 3
+    assert "0 finished, 1 handed over" in served.text()
+    until(lambda: attempts(temporal_address, workflow_id) == [2], 5)
+    serve().ready()
+    assert result(temporal_address, workflow_id) == "slept"
+
+
+@pytest.mark.parametrize("workflow", [lab.Blocks, lab.Swallows])
+def test_a_stuck_body_cannot_outlive_the_budget(
+    serve: Callable[..., Served], temporal_address: str, workflow: Any
+) -> None:
+    served = serve("--drain-timeout", "1", TEMPORAL__WORKER__UNWIND_TIMEOUT_S="1")
+    served.ready()
+    workflow_id = start(temporal_address, workflow, 30.0)
+    served.in_flight(1)
+    begin = time.monotonic()
+    served.signal(signal.SIGTERM)
+    assert served.wait(15) == 3
+    assert 1.8 < time.monotonic() - begin < 10, "the watchdog's 2 s, and room for a slow machine"
+    assert "leaving with 1 activities at work" in served.text()
+    with client(temporal_address) as call:
+        call(lambda c: c.get_workflow_handle(workflow_id).terminate())
+
+
+def test_probes_answer_while_the_loop_is_blocked(serve: Callable[..., Served], temporal_address: str) -> None:
+    served = serve("--drain-timeout", "1", TEMPORAL__WORKER__UNWIND_TIMEOUT_S="0.5")
+    served.ready()
+    start(temporal_address, lab.Blocks, 15.0)
+    served.in_flight(1)
+    assert served.probe("/livez")[0] == 200
+    status, body = until(lambda: (p := served.probe("/livez"))[0] == 503 and p, 10)
+    assert (status, "has not turned" in body["detail"]) == (503, True)
+
+
+def test_metrics_are_one_page_of_the_process_and_the_sdk(serve: Callable[..., Served], temporal_address: str) -> None:
+    served = serve()
+    served.ready()
+    workflow_id = start(temporal_address, lab.Slept, 0.1)
+    result(temporal_address, workflow_id)
+    with urllib.request.urlopen(f"http://127.0.0.1:{served.port}/metrics", timeout=5) as answer:
+        page = answer.read().decode()
+    assert 'fleet_worker_activities_ended_total{activity_type="sleep",outcome="completed",task_queue="lab"} 1.0' in page
+    assert 'fleet_worker_state{state="running"} 1.0' in page
+    assert "temporal_activity_schedule_to_start_latency_seconds_bucket" in page
+    assert "fleet_worker_sdk_metrics_up 1" in page
+    assert "process_resident_memory_bytes" in page
+
+
+def test_the_worker_tells_temporal_its_slots_under_its_own_name(
+    serve: Callable[..., Served], temporal_address: str
+) -> None:
+    from temporalio.api.workflowservice.v1 import ListWorkersRequest
+
+    served = serve("--queue", "lab")
+    served.ready()
+    workflow_id = start(temporal_address, lab.Slept, 6.0)
+
+    async def used(c: Client) -> bool:
+        answer = await c.workflow_service.list_workers(ListWorkersRequest(namespace="default", page_size=100))
+        beats = [info.worker_heartbeat for info in answer.workers_info]
+        mine = [b for b in beats if b.worker_identity == "served" and b.host_info.process_id == str(served.process.pid)]
+        return any(b.activity_task_slots_info.current_used_slots == 1 for b in mine)
+
+    with client(temporal_address) as call:
+        until(lambda: call(used), 5)
+    assert result(temporal_address, workflow_id) == "slept"
