@@ -13,6 +13,7 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureEr
 from temporalio.service import RPCError
 
 from app.worker.registry import registry
+from app.worker.workflows.base import BaseWorkflow
 from tests.apps.lab import workflows as lab
 from tests.worker.pools import lab_pools, lab_settings
 
@@ -159,7 +160,7 @@ def test_temporals_own_cancel_is_seen_too(temporal_address: str) -> None:
 
 
 def test_a_workflow_without_a_queue_says_what_to_do() -> None:
-    class Nowhere(lab.BaseWorkflow[int, int]):
+    class Nowhere(BaseWorkflow[int, int]):
         pass
 
     with pytest.raises(TypeError, match="decorate it with @workflow_defn"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from app.worker.workflows.base import BaseWorkflow
 
 
 @pytest.fixture
-def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
+def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
     """An empty one in the place of the process's own."""
     fresh = Registry()
     monkeypatch.setattr(registry_module, "registry", fresh)

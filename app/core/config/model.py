@@ -25,16 +25,16 @@ class _Section(BaseModel):
 class RetrySettings(_Section):
     """Retry policy; the words and defaults are Temporal's own."""
 
-    initial_interval_s: Seconds = Field(1.0, description="Wait before the first retry.")
-    backoff_coefficient: float = Field(2.0, ge=1, description="Factor by which the wait grows with each retry.")
-    maximum_interval_s: Seconds = Field(60.0, description="Longest wait between two retries.")
+    initial_interval_s: Seconds = Field(default=1.0, description="Wait before the first retry.")
+    backoff_coefficient: float = Field(default=2.0, ge=1, description="Factor by which the wait grows with each retry.")
+    maximum_interval_s: Seconds = Field(default=60.0, description="Longest wait between two retries.")
     maximum_attempts: int = Field(
-        0,
+        default=0,
         ge=0,
         description="Attempts in all; 0 is no limit. With 1, a worker that leaves in the middle fails the activity.",
     )
     non_retryable_error_types: tuple[str, ...] = Field(
-        (), description="Types of application error that are never retried."
+        default=(), description="Types of application error that are never retried."
     )
 
 
@@ -42,14 +42,14 @@ class WorkflowSettings(_Section):
     """Defaults of every workflow start; a keyword at the call wins."""
 
     execution_timeout_s: Seconds | None = Field(
-        None, description="Limit of a workflow with all its retries and continuations; empty is no limit."
+        default=None, description="Limit of a workflow with all its retries and continuations; empty is no limit."
     )
     run_timeout_s: Seconds | None = Field(
-        None,
+        default=None,
         description="Limit of one run; it ends the run without letting its code clean up. Empty is no limit.",
     )
     task_timeout_s: Seconds = Field(
-        10.0, le=120, description="Limit of one workflow task, which is milliseconds of work."
+        default=10.0, le=120, description="Limit of one workflow task, which is milliseconds of work."
     )
 
 
@@ -57,17 +57,17 @@ class ActivitySettings(_Section):
     """Defaults of every activity call; a keyword at the call wins."""
 
     start_to_close_timeout_s: Seconds = Field(
-        1200.0,
+        default=1200.0,
         description="Limit of one attempt. Without a heartbeat it is also how long a lost worker goes unnoticed.",
     )
     schedule_to_close_timeout_s: Seconds | None = Field(
-        None, description="Limit of an activity with all its retries; empty is no limit."
+        default=None, description="Limit of an activity with all its retries; empty is no limit."
     )
     schedule_to_start_timeout_s: Seconds | None = Field(
-        None, description="Limit of the wait for a worker; empty is no limit."
+        default=None, description="Limit of the wait for a worker; empty is no limit."
     )
     heartbeat_timeout_s: Seconds | None = Field(
-        None, description="Longest silence of an activity that heartbeats; empty: it does not heartbeat."
+        default=None, description="Longest silence of an activity that heartbeats; empty: it does not heartbeat."
     )
     retry: RetrySettings = Field(default_factory=RetrySettings, description="Retry policy of an activity.")
 
@@ -91,42 +91,46 @@ class WorkerSettings(_Section):
     """One worker process."""
 
     packages: tuple[str, ...] = Field(
-        ("app.worker.workflows", "app.worker.activities"),
+        default=("app.worker.workflows", "app.worker.activities"),
         min_length=1,
         description="Packages (or modules) whose workflows and activities this fleet runs.",
     )
     passthrough_modules: tuple[str, ...] = Field(
-        (),
+        default=(),
         description="Further modules that workflow code may import without being re-imported for each run: "
         "libraries without side effects on import.",
     )
     external_queues: tuple[str, ...] = Field(
-        (), description="Task queues that somebody else's workers serve; activities may be sent there."
+        default=(), description="Task queues that somebody else's workers serve; activities may be sent there."
     )
-    max_concurrent_activities: int = Field(10, ge=1, le=10_000, description="Activity slots of one process.")
+    max_concurrent_activities: int = Field(default=10, ge=1, le=10_000, description="Activity slots of one process.")
     max_concurrent_workflow_tasks: int = Field(
-        40, ge=2, le=10_000, description="Workflow-task slots of one process; a task is milliseconds of CPU."
+        default=40, ge=2, le=10_000, description="Workflow-task slots of one process; a task is milliseconds of CPU."
     )
     workflow_cache_size: int = Field(
-        600, ge=0, description="Workflow runs that one process keeps in memory between tasks."
+        default=600, ge=0, description="Workflow runs that one process keeps in memory between tasks."
     )
     heartbeat_interval_s: float = Field(
-        2.0,
+        default=2.0,
         ge=1,
         le=60,
         description="How often a process tells Temporal its used and free slots; the scaling's fast signal.",
     )
     drain_timeout_s: Seconds = Field(
-        60.0, description="After SIGTERM: time for the activities in hand to finish before they are cancelled."
+        default=60.0, description="After SIGTERM: time for the activities in hand to finish before they are cancelled."
     )
-    unwind_timeout_s: Seconds = Field(5.0, description="After that: time for cancelled activities to clean up.")
-    flush_timeout_s: Seconds = Field(3.0, description="After that: time to send the last spans and log lines.")
-    health_host: str = Field("127.0.0.1", description="Address that /livez, /readyz and /metrics listen on.")
-    health_port: Port = Field(0, description="Their port; 0 takes a free one and logs it.")
-    identity: str = Field("", description="Name of this process in Temporal; empty: the pod's name, or pid@host.")
-    deployment_name: str = Field("worker-fleet", min_length=1, description="Name of this fleet's code in Temporal.")
+    unwind_timeout_s: Seconds = Field(default=5.0, description="After that: time for cancelled activities to clean up.")
+    flush_timeout_s: Seconds = Field(default=3.0, description="After that: time to send the last spans and log lines.")
+    health_host: str = Field(default="127.0.0.1", description="Address that /livez, /readyz and /metrics listen on.")
+    health_port: Port = Field(default=0, description="Their port; 0 takes a free one and logs it.")
+    identity: str = Field(
+        default="", description="Name of this process in Temporal; empty: the pod's name, or pid@host."
+    )
+    deployment_name: str = Field(
+        default="worker-fleet", min_length=1, description="Name of this fleet's code in Temporal."
+    )
     build_id: str = Field(
-        "dev",
+        default="dev",
         min_length=1,
         description="Name of this build of it; given, because the SDK would otherwise hash every module at start.",
     )
@@ -135,21 +139,29 @@ class WorkerSettings(_Section):
 class ScalingSettings(_Section):
     """How many processes (or pods) a queue gets."""
 
-    min_replicas: int = Field(1, ge=0, le=1000, description="Never fewer; 0 lets an idle queue sleep.")
-    max_replicas: int = Field(10, ge=0, le=1000, description="Never more; 0 switches the queue off.")
-    max_wait_s: Seconds = Field(5.0, description="The objective: work should not wait longer than this for a slot.")
+    min_replicas: int = Field(default=1, ge=0, le=1000, description="Never fewer; 0 lets an idle queue sleep.")
+    max_replicas: int = Field(default=10, ge=0, le=1000, description="Never more; 0 switches the queue off.")
+    max_wait_s: Seconds = Field(
+        default=5.0, description="The objective: work should not wait longer than this for a slot."
+    )
     utilization: int = Field(
-        80, ge=10, le=100, description="Percent of the slots that should be in use when it is calm."
+        default=80, ge=10, le=100, description="Percent of the slots that should be in use when it is calm."
     )
     backlog_per_replica: int = Field(
-        20, ge=1, description="Waiting tasks that justify one replica, until the queue's service time is known."
+        default=20, ge=1, description="Waiting tasks that justify one replica, until the queue's service time is known."
     )
-    idle_s: Seconds = Field(600.0, description="With min_replicas 0: calm for so long before the last replica leaves.")
+    idle_s: Seconds = Field(
+        default=600.0, description="With min_replicas 0: calm for so long before the last replica leaves."
+    )
     stabilization_window_s: float = Field(
-        300.0, ge=0, le=3600, description="Shrink only to the highest need seen in this window."
+        default=300.0, ge=0, le=3600, description="Shrink only to the highest need seen in this window."
     )
-    max_percent: int = Field(25, ge=1, le=100, description="Largest share of the replicas that one step down may take.")
-    long_activities: bool = Field(False, description="Never stop a replica that has work in hand, whatever the need.")
+    max_percent: int = Field(
+        default=25, ge=1, le=100, description="Largest share of the replicas that one step down may take."
+    )
+    long_activities: bool = Field(
+        default=False, description="Never stop a replica that has work in hand, whatever the need."
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> ScalingSettings:
@@ -169,9 +181,11 @@ class QueueSettings(_Section):
 class TemporalSettings(_Section):
     """The Temporal server and what we ask of it."""
 
-    address: str = Field("127.0.0.1:7233", pattern=r"^[^\s:/]+:\d+$", description="host:port of the Temporal frontend.")
-    namespace: str = Field("default", min_length=1, description="Temporal namespace of this fleet.")
-    rpc_timeout_s: Seconds = Field(2.0, description="Limit of a health check, and of a start by the API.")
+    address: str = Field(
+        default="127.0.0.1:7233", pattern=r"^[^\s:/]+:\d+$", description="host:port of the Temporal frontend."
+    )
+    namespace: str = Field(default="default", min_length=1, description="Temporal namespace of this fleet.")
+    rpc_timeout_s: Seconds = Field(default=2.0, description="Limit of a health check, and of a start by the API.")
     workflows: WorkflowSettings = Field(default_factory=WorkflowSettings, description="Defaults of workflow starts.")
     activities: ActivitySettings = Field(default_factory=ActivitySettings, description="Defaults of activity calls.")
     activity: dict[str, dict[str, Any]] = Field(
@@ -183,24 +197,26 @@ class TemporalSettings(_Section):
 class ApiSettings(_Section):
     """The HTTP front."""
 
-    host: str = Field("127.0.0.1", description="Address that the API listens on.")
-    port: Port = Field(8000, description="Port of the API.")
+    host: str = Field(default="127.0.0.1", description="Address that the API listens on.")
+    port: Port = Field(default=8000, description="Port of the API.")
 
 
 class LedgerSettings(_Section):
     """Where the example activities keep their book."""
 
-    url: str = Field("", description="SQLAlchemy URL; empty: ledger.db (SQLite) in local.data_dir.")
+    url: str = Field(default="", description="SQLAlchemy URL; empty: ledger.db (SQLite) in local.data_dir.")
 
 
 class LocalSettings(_Section):
     """The fleet on one machine (`fleet dev`)."""
 
-    data_dir: str = Field(".fleet", min_length=1, description="Folder of the server's data, the ledger and the logs.")
-    temporal_port: Port = Field(7233, description="Port of the embedded Temporal server.")
-    temporal_ui_port: Port = Field(8233, description="Port of its web page.")
-    metrics_port: Port = Field(9464, description="Port of the autoscaler's /metrics.")
-    poll_s: float = Field(2.0, ge=0.5, le=60, description="How often the autoscaler looks.")
+    data_dir: str = Field(
+        default=".fleet", min_length=1, description="Folder of the server's data, the ledger and the logs."
+    )
+    temporal_port: Port = Field(default=7233, description="Port of the embedded Temporal server.")
+    temporal_ui_port: Port = Field(default=8233, description="Port of its web page.")
+    metrics_port: Port = Field(default=9464, description="Port of the autoscaler's /metrics.")
+    poll_s: float = Field(default=2.0, ge=0.5, le=60, description="How often the autoscaler looks.")
 
 
 class Settings(_Section):

@@ -13,7 +13,7 @@ class Item(BaseModel):
     """One line of an order."""
 
     sku: str = Field(min_length=1, max_length=64)
-    quantity: int = Field(1, ge=1, le=1000)
+    quantity: int = Field(default=1, ge=1, le=1000)
 
 
 class PaymentDetails(BaseModel):

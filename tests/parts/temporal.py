@@ -1,0 +1,64 @@
+"""A real Temporal dev server for the tests that need one without the rest of the fleet."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from temporalio.client import Client
+
+from app.local.ports import free_port
+from app.local.server import command
+
+READY_TIMEOUT_S = 30
+
+
+@pytest.fixture(scope="session")
+def temporal_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """host:port of a server that lives as long as the test session."""
+    folder = tmp_path_factory.mktemp("temporal")
+    address = f"127.0.0.1:{(port := free_port('127.0.0.1'))}"
+    process = start_server(folder, port)
+    try:
+        asyncio.run(_ready(address, process, folder / "log"))
+        yield address
+    finally:
+        stop_server(process)
+
+
+def start_server(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    """Start a server with its data in `folder`; it leads a session of its own."""
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(
+            command(folder, port, free_port("127.0.0.1")), stdout=log, stderr=log, start_new_session=True
+        )
+
+
+def stop_server(process: subprocess.Popen[bytes]) -> None:
+    """Stop a server that `start_server` started."""
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+async def _ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while True:
+        try:
+            client = await Client.connect(address)
+            await client.count_workflows()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the server is not ready yet
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"the Temporal server is not ready:\n{log.read_text()[-2000:]}") from error
+            await asyncio.sleep(0.1)
+        else:
+            return
