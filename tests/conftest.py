@@ -7,9 +7,10 @@ import os
 import pytest
 
 from tests.parts.fixtures import jaeger
+from tests.parts.postgres import postgres_url
 from tests.parts.temporal import temporal_address
 
-__all__ = ["jaeger", "temporal_address"]
+__all__ = ["jaeger", "postgres_url", "temporal_address"]
 
 
 @pytest.fixture(autouse=True)

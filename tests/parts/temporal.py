@@ -56,7 +56,7 @@ async def _ready(address: str, process: subprocess.Popen[bytes], log: Path) -> N
         try:
             client = await Client.connect(address)
             await client.count_workflows()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the server is not ready yet
+        except Exception as error:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"the Temporal server is not ready:\n{log.read_text()[-2000:]}") from error
             await asyncio.sleep(0.1)

@@ -31,11 +31,11 @@ def lab_settings(address: str, **temporal: Any) -> Settings:
 
 
 @asynccontextmanager
-async def lab_pools(settings: Settings) -> AsyncIterator[Client]:
-    """A client of the server that runs the lab's queues for as long as the block lasts."""
+async def running_pools(settings: Settings, *queues: str) -> AsyncIterator[Client]:
+    """A client of the server; `queues` are served for as long as the block lasts."""
     use(settings)
     registry = discover(settings)
-    manager = WorkerManager(registry, settings, ["lab", "lab-other"], InFlight())
+    manager = WorkerManager(registry, settings, queues, InFlight())
     stop = asyncio.Event()
     run = asyncio.create_task(manager.run(stop))
     try:

@@ -15,12 +15,14 @@ from temporalio.service import RPCError
 from app.worker.registry import registry
 from app.worker.workflows.base import BaseWorkflow
 from tests.apps.lab import workflows as lab
-from tests.worker.pools import lab_pools, lab_settings
+from tests.worker.pools import lab_settings, running_pools
 
 
 def run(address: str, body: Callable[[Client], Awaitable[None]], **temporal: Any) -> None:
+    settings = lab_settings(address, **temporal)
+
     async def main() -> None:
-        async with asyncio.timeout(60), lab_pools(lab_settings(address, **temporal)) as client:
+        async with asyncio.timeout(60), running_pools(settings, "lab", "lab-other") as client:
             await body(client)
 
     asyncio.run(main())

@@ -11,11 +11,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.sdk.trace.export import SpanExportResult
+    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
     from temporalio.client import Plugin
     from temporalio.contrib.opentelemetry import ReplaySafeTracerProvider
 
@@ -86,7 +86,7 @@ def flush(timeout_s: float) -> bool:
     return done.wait(timeout_s)
 
 
-def _late_exporter() -> Any:
+def _late_exporter() -> SpanExporter:
     from opentelemetry.sdk.trace.export import SpanExporter
 
     class LateExporter(SpanExporter):
@@ -95,9 +95,8 @@ def _late_exporter() -> Any:
         _real: SpanExporter | None = None
 
         def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-            if self._real is None:
-                self._real = _exporter()
-            return self._real.export(spans)
+            real = self._real = self._real or _exporter()
+            return real.export(spans)
 
         def shutdown(self) -> None:
             if self._real is not None:
@@ -106,7 +105,7 @@ def _late_exporter() -> Any:
     return LateExporter()
 
 
-def _exporter() -> Any:
+def _exporter() -> SpanExporter:
     protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
     if (protocol or "grpc").startswith("http"):
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy import DateTime, Engine, String, UniqueConstraint, create_engine, event, select
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from temporalio import activity
 
@@ -70,11 +70,7 @@ def open_ledger(url: str) -> Engine:
     if url.startswith("sqlite"):
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         event.listen(engine, "connect", _configure_sqlite)
-    try:
-        Base.metadata.create_all(engine)
-    except OperationalError:
-        # Two processes made the tables at the same moment; the second look finds them.
-        Base.metadata.create_all(engine)
+    _create_tables(engine)
     return engine
 
 
@@ -114,6 +110,16 @@ async def _in_thread(work: Callable[[Session], T]) -> T:
             return work(session)
 
     return await asyncio.to_thread(transaction)
+
+
+def _create_tables(engine: Engine) -> None:
+    """Make what is missing, while other processes may do the same: each failure means that one of them made a table."""
+    for _ in Base.metadata.tables:
+        try:
+            return Base.metadata.create_all(engine)
+        except DBAPIError:
+            continue
+    return Base.metadata.create_all(engine)
 
 
 def _configure_sqlite(connection: object, _record: object) -> None:

@@ -1,0 +1,50 @@
+"""The queue manifest: what the Helm chart must know of the code, printed from the registry.
+
+The chart makes one Deployment for each queue in it. The digest covers what only the code decides (queues, task types,
+handlers), not what an environment may override (slots, drain), so a worker can compare its own registry with the
+manifest that its Deployment was made from, and refuse to serve under a wrong one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from app.core.config import Settings
+from app.core.config.resolve import scaling_settings, worker_settings
+from app.worker.registry import Registry
+
+SLUG_LENGTH = 40
+"""Leaves room for the release's name in a Kubernetes name of 63 characters."""
+
+
+def registry_digest(registry: Registry) -> str:
+    """`sha256:...` of the queues and their handlers; the same for the same code on every machine."""
+    said = {queue: sorted(f"{h.kind} {h.name}" for h in handlers) for queue, handlers in registry.queues().items()}
+    return f"sha256:{hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()}"
+
+
+def queue_manifest(registry: Registry, settings: Settings, image_repository: str) -> dict[str, Any]:
+    """The manifest as plain data; queues by slug, in order. `image_repository`: of the image that holds this code."""
+    queues: dict[str, Any] = {}
+    for queue, handlers in registry.queues().items():
+        worker, scaling = worker_settings(settings, queue), scaling_settings(settings, queue)
+        queues[slug(queue)] = {
+            "taskQueue": queue,
+            "taskTypes": sorted({handler.kind for handler in handlers}, reverse=True),
+            "slots": worker.max_concurrent_activities,
+            "drainSeconds": worker.drain_timeout_s,
+            "longActivities": scaling.long_activities,
+        }
+    return {"imageRepository": image_repository, "digest": registry_digest(registry), "queues": queues}
+
+
+def slug(queue: str) -> str:
+    """A queue's name as a DNS label of at most 40 characters; one that loses something gets a hash of what it was."""
+    plain = re.sub(r"[^a-z0-9]+", "-", queue.lower()).strip("-")
+    if plain == queue and len(queue) <= SLUG_LENGTH:
+        return queue
+    mark = hashlib.sha256(queue.encode()).hexdigest()[:8]
+    return f"{plain[: SLUG_LENGTH - 9].strip('-') or 'queue'}-{mark}"

@@ -1,0 +1,58 @@
+"""A real PostgreSQL, throw-away, on loopback. Skips, loudly, where no PostgreSQL is installed."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.local.ports import free_port
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """SQLAlchemy URL of an empty database."""
+    binaries = _binaries()
+    if binaries is None:
+        reason = "SKIPPED for want of PostgreSQL: neither initdb on PATH nor /usr/lib/postgresql"
+        warnings.warn(reason, stacklevel=1)
+        pytest.skip(reason)
+    # Not below pytest's folder: that is for its owner alone, and PostgreSQL refuses to run as root.
+    folder = Path(tempfile.mkdtemp(prefix="fleet-postgres-"))
+    user = _unprivileged(folder)
+    data, port = folder / "data", free_port("127.0.0.1")
+
+    def call(*command: str) -> None:
+        subprocess.run([str(binaries / command[0]), *command[1:]], user=user, cwd=folder, check=True, timeout=60)
+
+    call("initdb", "--pgdata", str(data), "--username", "fleet", "--auth", "trust", "--no-sync")
+    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder} -c fsync=off"
+    call("pg_ctl", "start", "--pgdata", str(data), "--wait", "--log", str(folder / "log"), "--options", options)
+    try:
+        yield f"postgresql+psycopg://fleet@127.0.0.1:{port}/postgres"
+    finally:
+        call("pg_ctl", "stop", "--pgdata", str(data), "--mode", "immediate", "--wait")
+        shutil.rmtree(folder)
+
+
+def _binaries() -> Path | None:
+    if found := shutil.which("initdb"):
+        return Path(found).resolve().parent
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return installed[-1].parent if installed else None
+
+
+def _unprivileged(folder: Path) -> str | None:
+    """The user to run as where we are root; the folder is theirs."""
+    if os.geteuid() != 0:
+        return None
+    user = pwd.getpwnam("postgres" if any(entry.pw_name == "postgres" for entry in pwd.getpwall()) else "nobody")
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    return user.pw_name
