@@ -1,4 +1,4 @@
-"""/livez, /readyz and /metrics of a worker, on a thread of their own: they answer while the event loop is blocked.
+"""/livez, /readyz and /metrics of a worker.
 
 /livez fails when the loop has not turned for `LOOP_BLOCKED_S`, so that a stuck process is replaced. A Temporal outage
 touches only /readyz: restarting the fleet would not bring the server back. /metrics is one page: the process's own
@@ -7,19 +7,15 @@ series and those of the SDK's core, whose endpoint listens on loopback.
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from app.core.probes import PROMETHEUS_TEXT, Answer, ProbeServer, verdict
 from app.worker.in_flight import InFlight
-
-if TYPE_CHECKING:
-    pass
 
 LOOP_BLOCKED_S = 5.0
 SERVER_SILENT_S = 15.0
@@ -55,56 +51,23 @@ class WorkerState:
         return True, "ok"
 
 
-class HealthServer:
-    """The HTTP server of one worker process."""
-
-    def __init__(self, state: WorkerState, host: str, port: int) -> None:
-        """`port` 0 takes a free one. Raises OSError, which names the setting, when it cannot be listened on."""
-        try:
-            self._server = ThreadingHTTPServer((host, port), _handler(state))
-        except OSError as error:
-            raise OSError(
-                f"health: {host}:{port} cannot be listened on: {error.strerror}.\n"
-                "Set temporal.worker.health_port (FLEET_TEMPORAL__WORKER__HEALTH_PORT); 0 takes a free port."
-            ) from error
-        self._server.daemon_threads = True
-        self.address = f"{host}:{self._server.server_address[1]}"
-
-    def start(self) -> None:
-        threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
-
-
-def _handler(state: WorkerState) -> type[BaseHTTPRequestHandler]:
+def probe_server(state: WorkerState, host: str, port: int) -> ProbeServer:
+    """The HTTP server of one worker process. Raises OSError when it cannot be listened on."""
     metrics = _Metrics(state)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path == "/metrics":
-                self._answer(200, metrics.page(), "text/plain; version=0.0.4; charset=utf-8")
-            elif self.path == "/livez":
-                self._verdict(*state.live())
-            elif self.path == "/readyz":
-                self._verdict(*state.ready())
-            else:
-                self._answer(404, b"try /livez, /readyz or /metrics\n", "text/plain")
+    def probe(look: Callable[[], tuple[bool, str]]) -> Callable[[], Answer]:
+        return lambda: verdict(*look(), queues=state.queues, in_flight=len(state.in_flight.running))
 
-        def _verdict(self, ok: bool, text: str) -> None:
-            body = json.dumps(
-                {"ok": ok, "detail": text, "queues": state.queues, "in_flight": len(state.in_flight.running)}
-            )
-            self._answer(200 if ok else 503, body.encode() + b"\n", "application/json")
-
-        def _answer(self, status: int, body: bytes, kind: str) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Probes come every few seconds; their lines would drown the rest."""
-
-    return Handler
+    return ProbeServer(
+        host,
+        port,
+        {
+            "/livez": probe(state.live),
+            "/readyz": probe(state.ready),
+            "/metrics": lambda: Answer(200, metrics.page(), PROMETHEUS_TEXT),
+        },
+        setting="temporal.worker.health_port",
+    )
 
 
 class _Metrics:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from typing import Any
 
 from app.core.config import Settings
 from app.core.config.resolve import scaling_settings, worker_settings
-from app.worker.registry import Registry
+from app.worker.registry import Problem, Registry
 
 SLUG_LENGTH = 40
 """Leaves room for the release's name in a Kubernetes name of 63 characters."""
@@ -26,6 +27,20 @@ def registry_digest(registry: Registry) -> str:
     return f"sha256:{hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()}"
 
 
+def other_manifest(registry: Registry, digest: str) -> list[Problem]:
+    """A problem when `digest` is given and is not this registry's: the chart and the image are of different code."""
+    own = registry_digest(registry)
+    if not digest or digest == own:
+        return []
+    return [
+        Problem(
+            "temporal.worker.manifest_digest",
+            f"this image's queues have the digest {own}, its Deployment was made for {digest}",
+            "Make the manifest anew (fleet queues --manifest) and upgrade chart and image together.",
+        )
+    ]
+
+
 def queue_manifest(registry: Registry, settings: Settings, image_repository: str) -> dict[str, Any]:
     """The manifest as plain data; queues by slug, in order. `image_repository`: of the image that holds this code."""
     queues: dict[str, Any] = {}
@@ -35,10 +50,17 @@ def queue_manifest(registry: Registry, settings: Settings, image_repository: str
             "taskQueue": queue,
             "taskTypes": sorted({handler.kind for handler in handlers}, reverse=True),
             "slots": worker.max_concurrent_activities,
-            "drainSeconds": worker.drain_timeout_s,
+            "drainSeconds": math.ceil(worker.drain_timeout_s),
             "longActivities": scaling.long_activities,
         }
     return {"imageRepository": image_repository, "digest": registry_digest(registry), "queues": queues}
+
+
+def manifest_yaml(manifest: dict[str, Any]) -> str:
+    """The manifest as text: YAML whose values are JSON, one queue a line."""
+    head = [f"{key}: {json.dumps(value)}" for key, value in manifest.items() if key != "queues"]
+    queues = [f"  {name}: {json.dumps(queue)}" for name, queue in manifest["queues"].items()]
+    return "\n".join(["# Printed by `fleet queues --manifest`; do not edit.", *head, "queues:", *queues, ""])
 
 
 def slug(queue: str) -> str:

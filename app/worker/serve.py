@@ -15,9 +15,10 @@ from app.core.exit import ExitCode, fail, finish
 from app.core.telemetry import logs, tracing
 from app.worker.discovery import discover
 from app.worker.drain import DrainBudget, Watchdog, on_signals
-from app.worker.health import HealthServer
+from app.worker.health import probe_server
 from app.worker.in_flight import InFlight
 from app.worker.manager import WorkerManager
+from app.worker.manifest import other_manifest
 from app.worker.registry import RegistrationError
 
 log = logging.getLogger("app.worker.serve")
@@ -58,6 +59,8 @@ def _serve(settings: Settings, queues: list[str] | None, connect_timeout_s: floa
         registry = discover(settings)
         if wrong := registry.unknown_queues(queues or [], "--queue"):
             raise RegistrationError(wrong)
+        if wrong := other_manifest(registry, settings.temporal.worker.manifest_digest):
+            raise RegistrationError(wrong)
     except RegistrationError as error:
         fail(error)
     for doubt in registry.doubtful_queues():
@@ -67,7 +70,7 @@ def _serve(settings: Settings, queues: list[str] | None, connect_timeout_s: floa
     manager = WorkerManager(registry, settings, serving, in_flight)
     worker = settings.temporal.worker
     try:
-        health = HealthServer(manager.state, worker.health_host, worker.health_port)
+        health = probe_server(manager.state, worker.health_host, worker.health_port)
     except OSError as error:
         fail(error)
     health.start()

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 
-from app.local.ports import free_port
+from app.core.ports import free_port
 
 OFF = """
 import sys

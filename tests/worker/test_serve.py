@@ -21,8 +21,8 @@ import pytest
 from temporalio.client import Client
 
 from app.core.config import use
+from app.core.ports import free_port
 from app.core.services.temporal.plugin import fleet_plugins
-from app.local.ports import free_port
 from tests.apps.lab import workflows as lab
 from tests.local.dev_fleet import until
 from tests.parts.temporal import start_server, stop_server

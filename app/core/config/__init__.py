@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from app.core.config import resolve
-from app.core.config.errors import ConfigError, ConfigProblem, SettingsNotLoaded
+from app.core.config.errors import ConfigError, ConfigProblem, SettingsNotLoaded, named
 from app.core.config.model import ActivitySettings, Settings
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "SettingsNotLoaded",
     "activity_options",
     "get_settings",
+    "named",
     "use",
 ]
 

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+ENV_PREFIX = "FLEET_"
+
+
+def variable(path: Iterable[str | int]) -> str:
+    """The environment variable of a setting: ("api", "port") -> FLEET_API__PORT."""
+    return ENV_PREFIX + "__".join(str(step).upper() for step in path)
+
+
+def named(setting: str) -> str:
+    """A setting as messages name it: "api.port" -> "api.port (FLEET_API__PORT)"."""
+    return f"{setting} ({variable(setting.split('.'))})"
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from app.core.config.errors import ConfigError, ConfigProblem
+from app.core.config.errors import ENV_PREFIX, ConfigError, ConfigProblem, variable
 from app.core.config.model import Settings
 from app.core.config.resolve import Loc, override_errors
 
-ENV_PREFIX = "FLEET_"
 CONFIG_VARIABLE = "FLEET_CONFIG"
 DEFAULT_FILE = Path("config.yaml")
 
@@ -160,9 +159,8 @@ class _Origin:
     def _where(self, loc: Loc) -> str:
         for length in range(len(loc), 0, -1):
             part = loc[:length]
-            variable = ENV_PREFIX + "__".join(str(step).upper() for step in part)
-            if os.environ.get(variable):
-                return variable
+            if os.environ.get(name := variable(part)):
+                return name
             sdk = next((name for name, target in _SDK_VARIABLES.items() if target == part), None)
             if sdk and os.environ.get(sdk):
                 return sdk

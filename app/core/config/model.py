@@ -123,6 +123,10 @@ class WorkerSettings(_Section):
     flush_timeout_s: Seconds = Field(default=3.0, description="After that: time to send the last spans and log lines.")
     health_host: str = Field(default="127.0.0.1", description="Address that /livez, /readyz and /metrics listen on.")
     health_port: Port = Field(default=0, description="Their port; 0 takes a free one and logs it.")
+    manifest_digest: str = Field(
+        default="",
+        description="Digest of the queue manifest that this process was deployed by; another registry is refused.",
+    )
     identity: str = Field(
         default="", description="Name of this process in Temporal; empty: the pod's name, or pid@host."
     )
@@ -207,6 +211,16 @@ class LedgerSettings(_Section):
     url: str = Field(default="", description="SQLAlchemy URL; empty: ledger.db (SQLite) in local.data_dir.")
 
 
+class OperatorSettings(_Section):
+    """The operator on Kubernetes."""
+
+    namespace: str = Field(default="", description="Kubernetes namespace that it works in; empty: the pod's own.")
+    release: str = Field(default="", description="Instance label of the objects that it may touch; empty: all there.")
+    poll_s: float = Field(default=3.0, ge=1, le=60, description="How often it looks.")
+    health_host: str = Field(default="127.0.0.1", description="Address that its /livez and /metrics listen on.")
+    health_port: Port = Field(default=0, description="Their port; 0 takes a free one and logs it.")
+
+
 class LocalSettings(_Section):
     """The fleet on one machine (`fleet dev`)."""
 
@@ -227,4 +241,5 @@ class Settings(_Section):
     queues: dict[str, QueueSettings] = Field(default_factory=dict, description="Overrides by task queue.")
     api: ApiSettings = Field(default_factory=ApiSettings, description="The HTTP front.")
     ledger: LedgerSettings = Field(default_factory=LedgerSettings, description="The example's ledger.")
+    operator: OperatorSettings = Field(default_factory=OperatorSettings, description="The operator.")
     local: LocalSettings = Field(default_factory=LocalSettings, description="The fleet on one machine.")

@@ -7,7 +7,6 @@ process's own /metrics, so that a pod has one port to scrape.
 from __future__ import annotations
 
 import logging
-import socket
 from datetime import timedelta
 
 from temporalio.runtime import (
@@ -18,6 +17,8 @@ from temporalio.runtime import (
     TelemetryConfig,
     TelemetryFilter,
 )
+
+from app.core.ports import free_port
 
 WAIT_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)
 """The SDK's own buckets jump from 1 to 5 s and start at 100 ms: no objective below a second could be seen in them."""
@@ -36,7 +37,7 @@ def worker_runtime(heartbeat_s: float) -> tuple[Runtime, str]:
     Raises ValueError when no port could be had in several tries.
     """
     for attempt in range(5):
-        address = f"127.0.0.1:{_free_port()}"
+        address = f"127.0.0.1:{free_port('127.0.0.1')}"
         try:
             runtime = Runtime(
                 telemetry=TelemetryConfig(
@@ -68,9 +69,3 @@ def _forwarded_logs() -> LoggingConfig:
             logger=logging.getLogger("temporalio.core"), append_target_to_name=False, prepend_target_on_message=False
         ),
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -18,6 +18,7 @@ from temporalio.client import Client, Plugin
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
+from app.core.config import named
 from app.core.config.model import TemporalSettings
 from app.core.services.temporal.plugin import fleet_plugins
 
@@ -147,9 +148,9 @@ def _is_permanent(error: BaseException) -> bool:
 def _reason(error: BaseException) -> str:
     text = str(error)
     if isinstance(error, RPCError) and error.status == RPCStatusCode.NOT_FOUND:
-        return f"{text} Create it, or set temporal.namespace (FLEET_TEMPORAL__NAMESPACE)."
+        return f"{text} Create it, or set {named('temporal.namespace')}."
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if "Connection refused" in text or "ConnectError" in text:
-        return "nothing listens there. Start it, or set temporal.address (FLEET_TEMPORAL__ADDRESS)."
+        return f"nothing listens there. Start it, or set {named('temporal.address')}."
     return text

@@ -1,0 +1,59 @@
+"""What really happened to orders: the ledger's append-only starts against Temporal's histories."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import create_engine, select
+from sqlalchemy.orm import Session
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowExecutionStatus
+
+from app.worker.activities.ledger import BodyStart
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Sums over some workflows."""
+
+    completed: int
+    not_completed: list[str]
+    scheduled: int
+    """Activities in the histories."""
+    bodies: int
+    """Activity bodies that were started, by the ledger."""
+    repeated: list[str]
+    """Bodies with an attempt above 1, or more than one start of an activity."""
+
+
+async def outcome(address: str, data: Path, workflow_ids: Iterable[str]) -> Outcome:
+    """Read histories and ledger of `workflow_ids`."""
+    client = await Client.connect(address)
+    ids = list(workflow_ids)
+    gate = asyncio.Semaphore(20)
+
+    async def look(workflow_id: str) -> tuple[str, bool, int]:
+        async with gate:
+            handle = client.get_workflow_handle(workflow_id)
+            described = await handle.describe()
+            history = await handle.fetch_history()
+        scheduled = sum(e.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED for e in history.events)
+        return workflow_id, described.status == WorkflowExecutionStatus.COMPLETED, scheduled
+
+    seen = await asyncio.gather(*map(look, ids))
+    with Session(create_engine(f"sqlite:///{data / 'ledger.db'}")) as session:
+        starts = [row for row in session.scalars(select(BodyStart)) if row.workflow_id in set(ids)]
+    counts: dict[tuple[str, str], int] = {}
+    for row in starts:
+        counts[row.workflow_id, row.activity_id] = counts.get((row.workflow_id, row.activity_id), 0) + 1
+    return Outcome(
+        completed=sum(done for _, done, _ in seen),
+        not_completed=[workflow_id for workflow_id, done, _ in seen if not done],
+        scheduled=sum(scheduled for _, _, scheduled in seen),
+        bodies=len(starts),
+        repeated=[f"{r.workflow_id} {r.activity} attempt {r.attempt} on {r.worker}" for r in starts if r.attempt > 1]
+        + [f"{key}: {count} starts" for key, count in counts.items() if count > 1],
+    )
