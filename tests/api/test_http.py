@@ -13,7 +13,7 @@ from app.api.http.app import create_app
 from app.api.http.deps import get_temporal_service
 from app.core.config import use
 from app.core.config.model import Settings
-from app.local.ports import free_port
+from app.core.ports import free_port
 from tests.local.dev_fleet import ORDER
 
 

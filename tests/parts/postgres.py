@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from app.local.ports import free_port
+from app.core.ports import free_port
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from app.local.ports import free_port
+from app.core.ports import free_port
 from app.local.server import command
 
 READY_TIMEOUT_S = 30
