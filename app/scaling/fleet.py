@@ -1,0 +1,38 @@
+"""What the autoscaler asks of whatever runs the workers: pods, processes of this machine or a simulation.
+
+Kept to three calls, so that one autoscaler drives them all: who pins a pool, which worker ends and where a status is
+shown is the fleet's business. Rejected: a base class (nothing to share), a call per worker (fleets stop many at once).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.scaling.demand import Demand
+from app.scaling.policy import Decision, Policy
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The workers of one task queue: `replicas` are wanted at present, `ready` of them can take work."""
+
+    name: str
+    policy: Policy
+    task_types: tuple[str, ...]
+    replicas: int
+    ready: int
+
+
+class Fleet(Protocol):
+    """Runs pools, each with a name of its own. Any call may raise: that is logged, and tried again at the next look."""
+
+    async def pools(self) -> Sequence[Pool]:
+        """The pools to scale, as they are now."""
+
+    async def scale(self, pool: Pool, replicas: int, spare: Sequence[str]) -> None:
+        """Want `replicas` from now on; do not wait for them. `spare`: the identities of idle workers, first to stop."""
+
+    async def report(self, pool: Pool, demand: Demand | None, decision: Decision) -> None:
+        """Show what was seen and decided; after `scale`, and also when nothing changes."""

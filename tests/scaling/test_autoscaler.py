@@ -1,0 +1,308 @@
+"""The loop, with a real Temporal and a fleet that only writes down what it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from prometheus_client import REGISTRY
+from temporalio.client import Client
+
+from app.scaling import autoscaler as autoscaler_module
+from app.scaling.autoscaler import Autoscaler
+from app.scaling.demand import Demand
+from app.scaling.fleet import Pool
+from app.scaling.policy import Decision, Policy, Reason
+
+from .conftest import OwnServer
+from .looks import POLICY, SLEEPY
+from .work import HEARTBEAT_S, connect, look, new_queue, of, pod, start, until
+
+
+@dataclass
+class SimulatedFleet:
+    """Has the replicas it was last told to have; `broken`: the pool that cannot be scaled; `slow`: one that hangs."""
+
+    held: dict[str, Pool]
+    broken: str = ""
+    slow: str = ""
+    scaled: list[tuple[str, int, Sequence[str]]] = field(default_factory=list)
+    reports: list[tuple[Demand | None, Decision]] = field(default_factory=list)
+
+    async def pools(self) -> Sequence[Pool]:
+        return list(self.held.values())
+
+    async def scale(self, pool: Pool, replicas: int, spare: Sequence[str]) -> None:
+        if pool.name == self.broken:
+            raise ConnectionError("the node is gone")
+        if pool.name == self.slow:
+            await asyncio.sleep(60)
+        self.scaled.append((pool.name, replicas, spare))
+        self.held[pool.name] = replace(pool, replicas=replicas)
+
+    async def report(self, pool: Pool, demand: Demand | None, decision: Decision) -> None:
+        self.reports.append((demand, decision))
+
+
+def fleet_of(*policies: Policy, replicas: int = 0, broken: str = "", slow: str = "") -> SimulatedFleet:
+    pools = [Pool(p.task_queue, p, ("workflow", "activity"), replicas, ready=replicas) for p in policies]
+    return SimulatedFleet({pool.name: pool for pool in pools}, broken, slow)
+
+
+def autoscaler_of(client: Client | Exception, fleet: SimulatedFleet, poll_s: float = 0.2) -> Autoscaler:
+    async def factory() -> Client:
+        if isinstance(client, Exception):
+            raise client
+        return client
+
+    return Autoscaler(factory, fleet, poll_s=poll_s, heartbeat_interval_s=HEARTBEAT_S)
+
+
+async def backlog(client: Client, queue: str, count: int) -> None:
+    """`count` workflows that wait, as the statistics tell it."""
+    await asyncio.gather(*(start(client, queue, "quick", 1) for _ in range(count)))
+    await until(lambda: look(client, queue), lambda d: of(d, "workflow").backlog == count)
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(autoscaler_module, "tracer", provider.get_tracer("test"))
+    return exporter
+
+
+def metric(name: str, queue: str, **labels: str) -> float | None:
+    return REGISTRY.get_sample_value(f"fleet_operator_{name}", {"task_queue": queue, **labels})
+
+
+def test_a_backlog_is_one_jump(
+    temporal_address: str, spans: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "app.scaling")
+
+    async def run() -> None:
+        client, queue = await connect(temporal_address), new_queue()
+        fleet = fleet_of(replace(SLEEPY, task_queue=queue))
+        autoscaler = autoscaler_of(client, fleet)
+        await backlog(client, queue, 50)
+        began = time.time_ns()
+        first = await autoscaler.tick()
+        for _ in range(5):
+            await autoscaler.tick()
+        assert fleet.scaled == [(queue, 3, [])]
+        assert (first[queue].replicas, first[queue].reason) == (3, Reason.WAKE_UP)
+        assert first[queue].message == "50 workflow tasks wait, 20 a replica: needs 3"
+        assert len(fleet.reports) == 6
+        assert caplog.messages == [f"{queue}: 0 -> 3 replicas, WakeUp: {first[queue].message}"]
+
+        (span,) = spans.get_finished_spans()
+        assert span.name == "ScaleDecision"
+        assert dict(span.attributes or {}) == {
+            "temporalTaskQueue": queue,
+            "fleet.replicas.from": 0,
+            "fleet.replicas.to": 3,
+            "fleet.reason": "WakeUp",
+            "fleet.message": first[queue].message,
+        }
+        assert span.start_time is not None
+        assert span.end_time is not None
+        assert began <= span.start_time < span.end_time
+
+        assert metric("desired_replicas", queue) == 3
+        assert metric("backlog_tasks", queue, task_type="workflow") == 50
+        assert metric("used_slots", queue, task_type="activity") == 0
+        assert metric("scale_decisions_total", queue, direction="up", reason="WakeUp") == 1
+        assert metric("last_success_timestamp_seconds", queue) == pytest.approx(time.time(), abs=5)
+
+    asyncio.run(run())
+
+
+def test_idle_workers_are_named_as_spare(temporal_address: str) -> None:
+    async def run() -> None:
+        client, queue = await connect(temporal_address), new_queue()
+        policy = replace(POLICY, task_queue=queue, stabilization_window_s=0, max_percent=100)
+        async with pod(temporal_address, queue, "pod-1"), pod(temporal_address, queue, "pod-2"):
+            await start(client, queue, "hold", 1)
+            seen = await until(
+                lambda: look(client, queue), lambda d: of(d, "activity").used_slots == 1 and len(d.running) == 2
+            )
+            (idle,) = [w.identity for w in seen.running if w.used_slots == 0]
+            fleet = fleet_of(policy, replicas=2)
+            await autoscaler_of(client, fleet).tick()
+            assert fleet.scaled == [(queue, 1, [idle])]
+
+    asyncio.run(run())
+
+
+def test_a_temporal_out_of_reach_holds_all_pools_and_is_told_once(
+    own_server: OwnServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "app.scaling")
+    monkeypatch.setattr(autoscaler_module, "OBSERVE_TIMEOUT_S", 0.5)
+
+    async def run() -> None:
+        first, second = new_queue(), new_queue()
+        fleet = fleet_of(replace(POLICY, task_queue=first), replace(POLICY, task_queue=second), replicas=3)
+        autoscaler = autoscaler_of(await connect(own_server.address), fleet)
+        await autoscaler.tick()
+        assert metric("backlog_tasks", first, task_type="workflow") == 0
+        os.killpg(own_server.process.pid, signal.SIGSTOP)
+        try:
+            for _ in range(3):
+                held = await autoscaler.tick()
+                assert {(d.replicas, d.reason) for d in held.values()} == {(3, Reason.DEMAND_UNKNOWN)}
+        finally:
+            os.killpg(own_server.process.pid, signal.SIGCONT)
+        assert metric("backlog_tasks", first, task_type="workflow") is None
+        assert metric("desired_replicas", first) == 3
+        await until(lambda: one_look(autoscaler, fleet), lambda d: d.known == "Full")
+        assert fleet.scaled == []
+        problem = "ListWorkers: no answer within 0.5 s; DescribeTaskQueue: no answer within 0.5 s"
+        assert caplog.messages == [f"Temporal: {problem}: all pools keep their replicas", "Temporal: works again"]
+
+    asyncio.run(run())
+
+
+async def one_look(autoscaler: Autoscaler, fleet: SimulatedFleet) -> Demand:
+    await autoscaler.tick()
+    demand, _ = fleet.reports[-1]
+    assert demand is not None
+    return demand
+
+
+def test_no_client_is_unknown_demand(caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        fleet = fleet_of(POLICY, replicas=3)
+        autoscaler = autoscaler_of(ConnectionError("nothing listens there"), fleet)
+        for _ in range(3):
+            await autoscaler.tick()
+        assert [(demand, d.replicas, d.reason) for demand, d in fleet.reports] == [(None, 3, Reason.DEMAND_UNKNOWN)] * 3
+        assert len(caplog.messages) == 1
+        assert "nothing listens there" in caplog.text
+
+    asyncio.run(run())
+
+
+def test_a_pool_that_cannot_be_scaled_does_not_stop_the_others(
+    temporal_address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> None:
+        client, bad, good = await connect(temporal_address), new_queue(), new_queue()
+        policies = [replace(SLEEPY, task_queue=queue) for queue in (bad, good)]
+        fleet = fleet_of(*policies, broken=bad)
+        autoscaler = autoscaler_of(client, fleet)
+        await backlog(client, bad, 1)
+        await backlog(client, good, 1)
+        for _ in range(3):
+            await autoscaler.tick()
+        assert fleet.scaled == [(good, 1, [])]
+        assert len(caplog.messages) == 1
+        assert "the node is gone" in caplog.text
+        fleet.broken = ""
+        await autoscaler.tick()
+        assert fleet.scaled[1:] == [(bad, 1, [])]
+
+    asyncio.run(run())
+
+
+def test_a_pool_that_hangs_does_not_stop_the_others(temporal_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(autoscaler_module, "FLEET_TIMEOUT_S", 0.3)
+
+    async def run() -> None:
+        client, slow, good = await connect(temporal_address), new_queue(), new_queue()
+        fleet = fleet_of(*(replace(SLEEPY, task_queue=queue) for queue in (slow, good)), slow=slow)
+        await backlog(client, slow, 1)
+        await backlog(client, good, 1)
+        await asyncio.wait_for(autoscaler_of(client, fleet).tick(), 5)
+        assert fleet.scaled == [(good, 1, [])]
+
+    asyncio.run(run())
+
+
+def test_a_fleet_that_cannot_list_its_pools_is_asked_again(temporal_address: str) -> None:
+    async def run() -> None:
+        fleet = fleet_of(POLICY, replicas=1)
+        autoscaler = autoscaler_of(await connect(temporal_address), fleet)
+        listed = fleet.pools
+        fleet.pools = failing  # type: ignore[method-assign]
+        assert await autoscaler.tick() == {}
+        fleet.pools = listed  # type: ignore[method-assign]
+        assert set(await autoscaler.tick()) == {"orders"}
+
+    async def failing() -> Sequence[Pool]:
+        raise ConnectionError("no API server")
+
+    asyncio.run(run())
+
+
+def test_a_pool_that_is_gone_leaves_no_series(temporal_address: str) -> None:
+    async def run() -> None:
+        queue = new_queue()
+        fleet = fleet_of(replace(POLICY, task_queue=queue), replicas=1)
+        autoscaler = autoscaler_of(await connect(temporal_address), fleet)
+        await autoscaler.tick()
+        assert metric("desired_replicas", queue) == 1
+        fleet.held.clear()
+        await autoscaler.tick()
+        assert metric("desired_replicas", queue) is None
+        assert metric("last_success_timestamp_seconds", queue) is None
+        assert metric("backlog_tasks", queue, task_type="activity") is None
+
+    asyncio.run(run())
+
+
+class TestRhythm:
+    @staticmethod
+    async def looks(autoscaler: Autoscaler, seconds: float, stop: asyncio.Event) -> None:
+        running = asyncio.create_task(autoscaler.run(stop))
+        await asyncio.sleep(seconds)
+        stop.set()
+        await running
+
+    def test_slow_looks_do_not_shift_those_that_follow(self) -> None:
+        at = self.times_of(look_s=lambda n: 0.15)
+        # With the length of the looks added, the fifth would begin after 1.4 s.
+        assert 0.79 < at[4] - at[0] < 1.1
+
+    def test_a_look_that_takes_too_long_drops_those_it_ran_into(self) -> None:
+        at = self.times_of(look_s=lambda n: 0.5 if n == 0 else 0)
+        assert at[1] - at[0] > 0.59
+        assert at[2] - at[1] > 0.1
+
+    def times_of(self, look_s: Callable[[int], float]) -> list[float]:
+        """When looks began, of a fleet that takes `look_s` seconds for each."""
+        at: list[float] = []
+
+        async def pools() -> Sequence[Pool]:
+            at.append(time.monotonic())
+            await asyncio.sleep(look_s(len(at) - 1))
+            return []
+
+        async def run() -> None:
+            fleet = fleet_of()
+            fleet.pools = pools  # type: ignore[method-assign]
+            await self.looks(autoscaler_of(ConnectionError(), fleet), 1.05, asyncio.Event())
+
+        asyncio.run(run())
+        return at
+
+    def test_stop_wakes_it_at_once(self) -> None:
+        async def run() -> None:
+            stop = asyncio.Event()
+            autoscaler = autoscaler_of(ConnectionError(), fleet_of(), poll_s=60)
+            asyncio.get_running_loop().call_later(0.1, stop.set)
+            began = time.monotonic()
+            await autoscaler.run(stop)
+            assert time.monotonic() - began < 1
+
+        asyncio.run(run())

@@ -1,0 +1,290 @@
+"""The rules of scaling, one test a promise; `decide` is pure, so time and demand are arguments here as well."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.scaling.demand import Demand
+from app.scaling.policy import Memory, Reason, TypeMemory, decide
+
+from .looks import POLICY, POLL_S, SECOND_TASKS, SLEEPY, live, once, replicas, seen
+
+
+class TestNeed:
+    @pytest.mark.parametrize(
+        ("demand", "memory", "want", "reason"),
+        [
+            pytest.param(seen(used=8), Memory(), 1, Reason.SLOTS_BUSY, id="8 of 10 slots are 80 %: one replica"),
+            pytest.param(seen(used=9), Memory(), 2, Reason.SLOTS_BUSY, id="9 of 10 are more than that: two"),
+            pytest.param(seen(used=10), Memory(), 2, Reason.SLOTS_BUSY, id="a full replica: two"),
+            pytest.param(seen(190), SECOND_TASKS, 4, Reason.BACKLOG_WAITING, id="190 s of work in 5 s: 38 slots"),
+            pytest.param(seen(190, 10), SECOND_TASKS, 6, Reason.BACKLOG_WAITING, id="and 12.5 for the work in hand"),
+            pytest.param(
+                seen(190), Memory(), 10, Reason.BACKLOG_WAITING, id="service time unknown: 20 tasks a replica"
+            ),
+            pytest.param(
+                seen(1, workers=2), Memory(), 2, Reason.STABILIZING, id="one waiting task: one replica, later"
+            ),
+            pytest.param(seen(1), SECOND_TASKS, 1, Reason.BACKLOG_WAITING, id="one waiting second: one replica"),
+        ],
+    )
+    def test_slots_in_use_and_waiting_work_are_added(
+        self, demand: Demand, memory: Memory, want: int, reason: Reason
+    ) -> None:
+        decision = once(demand, len(demand.running), memory=memory)
+        assert (decision.replicas, decision.reason) == (want, reason)
+
+    def test_a_busy_queue_without_backlog_keeps_its_replicas(self) -> None:
+        # What costs KEDA 50 of 50 activities: every slot in use and a backlog of 0, for ever.
+        decisions = live(seen(used=24, workers=3), 3, seconds=3600)
+        assert {(d.replicas, d.reason) for d in decisions} == {(3, Reason.SLOTS_BUSY)}
+
+    def test_a_waiting_task_never_needs_more_than_one_slot(self) -> None:
+        hours = Memory(types={"activity": TypeMemory(slots=3600, tasks=1)})
+        assert once(seen(50), 1, memory=hours).replicas == 5
+
+    def test_the_neediest_task_type_decides(self) -> None:
+        workflow, activity = seen(190, kind="workflow"), seen(used=25)
+        demand = replace(activity, types=workflow.types + activity.types)
+        assert once(demand, 1).replicas == 10
+        assert "190 workflow tasks wait" in once(demand, 1).message
+
+    def test_the_message_says_the_numbers(self) -> None:
+        message = once(seen(190, 10), 1, replace(POLICY, max_replicas=4), SECOND_TASKS).message
+        assert message == ("190 activity tasks wait, 1 s each, to be cleared within 5 s: needs 6; maximum is 4")
+
+    def test_tasks_that_end_together_do_not_look_short(self) -> None:
+        # Five activities of 6 s start and end together; heartbeats say 5,5,5,5,5,0 in use and 0,0,0,0,0,5 done.
+        memory, now = Memory(), 0.0
+        for second in range(60):
+            last = second % 6 == 5
+            demand = seen(used=0 if last else 5, done=5.0 if last else 0.0)
+            memory, now = decide(POLICY, demand, memory, now, 1).memory, now + 1
+        assert memory.types["activity"].service_s == pytest.approx(5, rel=0.3)
+
+    def test_tasks_that_never_end_do_not_undo_the_service_time(self) -> None:
+        memory = live(seen(used=5, done=0.0), 1, seconds=36000, memory=SECOND_TASKS)[-1].memory
+        assert memory.types["activity"].service_s == pytest.approx(3600)
+
+    def test_slots_that_have_just_filled_up_do_not_make_tasks_look_long(self) -> None:
+        memory = once(seen(used=100, workers=10, done=20.0), 10, memory=SECOND_TASKS).memory
+        assert memory.types["activity"].service_s == pytest.approx(1, rel=0.15)
+
+    def test_tasks_too_short_to_be_seen_in_a_slot_still_need_a_replica(self) -> None:
+        memory = Memory(types={"activity": TypeMemory(slots=0, tasks=9)})
+        assert once(seen(5, workers=0), 0, SLEEPY, memory).replicas == 1
+
+    def test_idle_time_does_not_change_the_service_time(self) -> None:
+        idle = live(seen(done=0.0), 1, seconds=600, memory=SECOND_TASKS)
+        assert idle[-1].memory.types["activity"].service_s == 1
+
+
+class TestGrowth:
+    def test_a_burst_is_one_jump(self) -> None:
+        assert once(seen(490, 10), 1, memory=SECOND_TASKS).replicas == 12
+
+    def test_slots_that_clear_a_burst_do_not_ask_for_more(self) -> None:
+        memory = live(seen(used=4, done=4.0), 1, 60, memory=SECOND_TASKS)[-1].memory
+        burst = decide(POLICY, seen(500, 10, done=10.0), memory, 1062.0, 1)
+        clearing = live(seen(0, 110, workers=11, done=110.0), burst.replicas, 10, memory=burst.memory, start=1064.0)
+        assert replicas([burst, *clearing]) == [11]
+        assert {d.reason for d in clearing} == {Reason.SLOTS_BUSY}
+
+    def test_slots_that_stay_busy_do(self) -> None:
+        calm = once(seen(0, 10, workers=11, done=10.0), 11)
+        busy = live(seen(0, 110, workers=11, done=110.0), 11, 20, memory=calm.memory, start=1002.0)
+        assert replicas(busy) == [11, 14]
+
+    def test_work_that_waits_too_long_gets_one_replica_more(self) -> None:
+        decisions = live(lambda n: seen(1, 7 * n, workers=n, age_s=9, dispatched=1.0), 3, 26, memory=SECOND_TASKS)
+        assert replicas(decisions) == [3, 4, 5]
+        assert decisions[-1].reason is Reason.WAIT_TOO_LONG
+
+    def test_work_that_waits_for_pods_to_start_does_not(self) -> None:
+        decisions = live(seen(30, 10, workers=1, age_s=30, dispatched=1.0), 2, 30, memory=SECOND_TASKS)
+        assert replicas(decisions) == [2]
+
+    def test_nothing_shrinks_while_work_waits_too_long(self) -> None:
+        decisions = live(seen(1, 1, workers=5, age_s=30, dispatched=1.0), 6, 3600, memory=SECOND_TASKS)
+        assert {(d.replicas, d.reason) for d in decisions} == {(6, Reason.WAIT_TOO_LONG)}
+
+
+class TestBrakes:
+    def test_a_rate_limit_stops_growth(self) -> None:
+        decision = once(seen(500, 20, workers=2, limited=True), 2)
+        assert (decision.replicas, decision.reason) == (2, Reason.RATE_LIMITED)
+
+    def test_a_rate_limit_does_not_keep_a_queue_asleep(self) -> None:
+        decision = once(seen(500, 0, workers=0, limited=True), 0, SLEEPY)
+        assert (decision.replicas, decision.reason) == (1, Reason.WAKE_UP)
+
+    def test_tasks_that_nobody_takes_do_not_grow_the_pool(self) -> None:
+        decision = once(seen(400, 1, age_s=300, done=0.0), 1, memory=Memory(staffed_since=900))
+        assert (decision.replicas, decision.reason) == (1, Reason.NOT_DISPATCHING)
+        assert "a handler missing?" in decision.message
+
+    def test_tasks_that_nobody_takes_do_not_hide_the_work_in_hand(self) -> None:
+        decision = once(seen(400, 35, workers=4, age_s=300, done=0.0), 4, memory=Memory(staffed_since=900))
+        assert (decision.replicas, decision.reason) == (5, Reason.NOT_DISPATCHING)
+
+    def test_tasks_that_nobody_takes_end_with_one_replica(self) -> None:
+        decisions = live(lambda n: seen(400, 1, workers=n, age_s=300, done=0.0), 1, 1200)
+        assert (decisions[-1].replicas, decisions[-1].reason) == (1, Reason.NOT_DISPATCHING)
+
+
+class TestUnknown:
+    @pytest.mark.parametrize("demand", [None, seen(None, None)], ids=["no answer", "nothing could be read"])
+    @pytest.mark.parametrize(("current", "kept"), [(7, 7), (25, 25), (0, 1)])
+    def test_unknown_demand_changes_nothing(self, demand: Demand | None, current: int, kept: int) -> None:
+        decision = once(demand, current)
+        assert (decision.replicas, decision.reason) == (kept, Reason.DEMAND_UNKNOWN)
+
+    @pytest.mark.parametrize(
+        "demand", [seen(None, 0, workers=7), seen(0, None)], ids=["no statistics", "no heartbeats"]
+    )
+    def test_half_of_the_demand_never_shrinks(self, demand: Demand) -> None:
+        decisions = live(demand, 7, 3600)
+        assert {(d.replicas, d.reason) for d in decisions} == {(7, Reason.DEMAND_UNKNOWN)}
+
+    @pytest.mark.parametrize("demand", [seen(None, 40, workers=4), seen(100, None)], ids=["slots", "backlog"])
+    def test_half_of_the_demand_can_grow(self, demand: Demand) -> None:
+        assert once(demand, 4).replicas == 5
+
+    def test_a_fleet_that_has_not_reported_is_not_an_idle_fleet(self) -> None:
+        decisions = live(seen(workers=0), 7, 3600)
+        assert {(d.replicas, d.reason) for d in decisions} == {(7, Reason.DEMAND_UNKNOWN)}
+
+    def test_a_sleeping_queue_that_cannot_be_read_sleeps_on(self) -> None:
+        decision = once(seen(None, 0, workers=0), 0, SLEEPY)
+        assert (decision.replicas, decision.reason) == (0, Reason.DEMAND_UNKNOWN)
+
+    def test_an_outage_starts_the_window_anew(self) -> None:
+        calm = live(seen(workers=8), 8, 250)
+        outage = live(None, 8, 100, memory=calm[-1].memory, start=1252.0)
+        after = live(seen(workers=8), 8, 290, memory=outage[-1].memory, start=1354.0)
+        assert replicas([*calm, *outage, *after]) == [8]
+
+
+class TestFloorAndCeiling:
+    def test_the_minimum_holds(self) -> None:
+        decision = once(seen(), 3, replace(POLICY, min_replicas=3))
+        assert (decision.replicas, decision.reason) == (3, Reason.AT_MINIMUM)
+        assert once(seen(), 1, replace(POLICY, min_replicas=3)).replicas == 3
+
+    def test_the_maximum_holds(self) -> None:
+        decision = once(seen(9000), 3)
+        assert (decision.replicas, decision.reason) == (20, Reason.AT_MAXIMUM)
+
+    def test_the_maximum_beats_the_floor_and_does_not_wait(self) -> None:
+        decision = once(seen(used=100, workers=10), 10, replace(POLICY, max_replicas=4))
+        assert (decision.replicas, decision.reason) == (4, Reason.AT_MAXIMUM)
+        assert once(seen(workers=10), 10, replace(POLICY, max_replicas=4)).replicas == 4
+
+    def test_a_replica_with_a_long_activity_is_never_a_victim(self) -> None:
+        long = replace(POLICY, long_activities=True)
+        assert live(seen(used=5, workers=5), 5, 3600, long)[-1].replicas == 5
+        assert live(seen(used=5, workers=5), 5, 3600, long)[-1].reason is Reason.WORK_IN_HAND
+
+    def test_with_short_ones_the_slots_in_use_are_the_floor(self) -> None:
+        # The work of five replicas fits on one; those that leave drain.
+        assert live(lambda n: seen(used=5, workers=n), 5, 3600)[-1].replicas == 1
+
+    def test_draining_workers_are_no_floor(self) -> None:
+        long = replace(POLICY, long_activities=True)
+        assert live(lambda n: seen(workers=n, draining=3), 5, 3600, long)[-1].replicas == 1
+
+
+class TestWindowAndStep:
+    def test_shrinking_waits_for_the_window(self) -> None:
+        decisions = live(lambda n: seen(workers=n), 8, 299)
+        assert {(d.replicas, d.reason) for d in decisions} == {(8, Reason.STABILIZING)}
+
+    def test_a_pool_shrinks_only_to_the_most_needed_in_the_window(self) -> None:
+        busy = once(seen(used=40, workers=8), 8)
+        calm = live(lambda n: seen(used=1, workers=n), 8, 1500, memory=busy.memory, start=1150.0)
+        at = {round(1150 + POLL_S * i): d.replicas for i, d in enumerate(calm)}
+        assert at[1298] == 8
+        assert min(d.replicas for d in calm[:75]) >= 5
+        assert calm[-1].replicas == 1
+
+    def test_a_step_takes_at_most_its_share(self) -> None:
+        decisions = live(lambda n: seen(workers=n), 20, 3600)
+        assert replicas(decisions) == [20, 15, 12, 9, 7, 6, 5, 4, 3, 2, 1]
+        assert Reason.DEMAND_FELL in {d.reason for d in decisions}
+
+    def test_the_next_step_waits_until_the_last_one_shows(self) -> None:
+        decisions = live(lambda n: seen(workers=n), 20, 3600)
+        first, second = (next(i for i, d in enumerate(decisions) if d.replicas <= n) for n in (15, 12))
+        assert (second - first) * POLL_S == 16
+
+    def test_without_a_window_shrinking_is_immediate(self) -> None:
+        quick = replace(POLICY, stabilization_window_s=0, max_percent=50)
+        assert replicas(live(lambda n: seen(workers=n), 20, 8, quick)) == [10, 5, 3, 2, 1]
+
+    def test_a_restarted_autoscaler_does_not_shrink_at_once(self) -> None:
+        assert once(seen(workers=8), 8, memory=Memory()).replicas == 8
+
+
+class TestZero:
+    def test_a_queue_sleeps_after_idle_s(self) -> None:
+        decisions = live(lambda n: seen(workers=n), 1, 700, SLEEPY)
+        asleep = next(i for i, d in enumerate(decisions) if d.replicas == 0)
+        assert asleep * POLL_S == 600
+        assert {d.reason for d in decisions[:asleep]} == {Reason.LAST_REPLICA}
+        assert {d.reason for d in decisions[asleep:]} == {Reason.IDLE}
+
+    def test_the_window_does_not_delay_the_last_replica(self) -> None:
+        decisions = live(lambda n: seen(workers=n), 1, 10, replace(SLEEPY, idle_s=4))
+        assert replicas(decisions) == [1, 0]
+
+    @pytest.mark.parametrize(
+        "demand",
+        [
+            pytest.param(seen(1), id="a task waits"),
+            pytest.param(seen(used=1), id="a task runs"),
+            pytest.param(seen(draining=1), id="a task runs in a worker that drains"),
+            pytest.param(seen(add=0.1), id="tasks came within 30 s"),
+            pytest.param(seen(None, 0), id="the backlog is unknown"),
+            pytest.param(seen(0, None), id="the slots are unknown"),
+            pytest.param(seen(workers=0), id="the last worker has not reported"),
+            pytest.param(None, id="no answer"),
+        ],
+    )
+    def test_a_queue_stays_awake_while(self, demand: Demand | None) -> None:
+        assert live(demand, 1, 3600, SLEEPY)[-1].replicas == 1
+
+    def test_one_unknown_look_starts_the_calm_anew(self) -> None:
+        calm = live(seen(), 1, 590, SLEEPY)
+        unknown = decide(SLEEPY, None, calm[-1].memory, 1592.0, 1)
+        after = live(seen(), 1, 590, SLEEPY, unknown.memory, 1594.0)
+        assert after[-1].replicas == 1
+
+    def test_idle_s_is_for_the_last_replica_only(self) -> None:
+        quick = replace(SLEEPY, stabilization_window_s=10, max_percent=100, idle_s=20)
+        assert replicas(live(lambda n: seen(workers=n), 5, 30, quick)) == [5, 1, 0]
+        slow = replace(quick, stabilization_window_s=300)
+        assert replicas(live(lambda n: seen(workers=n), 5, 100, slow)) == [5]
+
+    @pytest.mark.parametrize(("backlog", "want"), [(1, 1), (20, 1), (21, 2), (5000, 20)])
+    def test_any_waiting_task_wakes_it_at_once(self, backlog: int, want: int) -> None:
+        decision = once(seen(backlog, 0, workers=0), 0, SLEEPY)
+        assert (decision.replicas, decision.reason) == (want, Reason.WAKE_UP)
+
+    def test_a_sleeping_queue_without_work_sleeps_on(self) -> None:
+        decision = once(seen(workers=0), 0, SLEEPY)
+        assert (decision.replicas, decision.reason) == (0, Reason.IDLE)
+
+
+def test_every_reason_is_tested() -> None:
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert [r.name for r in Reason if f"Reason.{r.name}" not in source] == []
+
+
+def test_the_policy_does_not_load_temporal() -> None:
+    code = "import sys, app.scaling.policy; sys.exit('temporalio' in sys.modules or 'pydantic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
