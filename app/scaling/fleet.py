@@ -30,6 +30,7 @@ class Fleet(Protocol):
 
     async def pools(self) -> Sequence[Pool]:
         """The pools to scale, as they are now."""
+        ...
 
     async def scale(self, pool: Pool, replicas: int, spare: Sequence[str]) -> None:
         """Want `replicas` from now on; do not wait for them. `spare`: the identities of idle workers, first to stop."""
