@@ -103,6 +103,7 @@ def test_a_queue_whose_slots_are_busy_keeps_its_processes_without_any_backlog(de
     settings = {
         "TEMPORAL__WORKER__PACKAGES": '["tests.apps.slow"]',
         "TEMPORAL__WORKER__MAX_CONCURRENT_ACTIVITIES": "2",
+        "TEMPORAL__ACTIVITIES__START_TO_CLOSE_TIMEOUT_S": "300",
         "SCALING__MIN_REPLICAS": "0",
         "SCALING__MAX_REPLICAS": "2",
         "SCALING__IDLE_S": "5",

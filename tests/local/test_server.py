@@ -73,7 +73,7 @@ def test_the_server_has_our_dynamic_configuration(tmp_path: Path) -> None:
         await place.start()
         client = await Client.connect(place.address, namespace="shop")
         answer = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace="shop"))
-        assert answer.namespace_info.capabilities.worker_poll_complete_on_shutdown
+        assert not answer.namespace_info.capabilities.worker_poll_complete_on_shutdown
 
         request = DescribeTaskQueueRequest(
             namespace="shop",
