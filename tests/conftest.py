@@ -6,11 +6,13 @@ import os
 
 import pytest
 
+from tests.cluster.fixtures import cluster, namespace
+from tests.image.fixtures import image
 from tests.parts.fixtures import jaeger
 from tests.parts.postgres import postgres_url
 from tests.parts.temporal import temporal_address
 
-__all__ = ["jaeger", "postgres_url", "temporal_address"]
+__all__ = ["cluster", "image", "jaeger", "namespace", "postgres_url", "temporal_address"]
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,9 @@ class Outcome:
     bodies: int
     """Activity bodies that were started, by the ledger."""
     repeated: list[str]
-    """Bodies with an attempt above 1, or more than one start of an activity."""
+    """Activities whose body was started more than once."""
+    retried: list[str]
+    """Bodies that ran as a later attempt: an earlier one was lost, or failed."""
 
 
 async def outcome(address: str, data: Path, workflow_ids: Iterable[str]) -> Outcome:
@@ -54,6 +56,6 @@ async def outcome(address: str, data: Path, workflow_ids: Iterable[str]) -> Outc
         not_completed=[workflow_id for workflow_id, done, _ in seen if not done],
         scheduled=sum(scheduled for _, _, scheduled in seen),
         bodies=len(starts),
-        repeated=[f"{r.workflow_id} {r.activity} attempt {r.attempt} on {r.worker}" for r in starts if r.attempt > 1]
-        + [f"{key}: {count} starts" for key, count in counts.items() if count > 1],
+        repeated=[f"{key}: {count} starts" for key, count in counts.items() if count > 1],
+        retried=[f"{r.workflow_id} {r.activity} attempt {r.attempt} on {r.worker}" for r in starts if r.attempt > 1],
     )

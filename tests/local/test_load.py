@@ -55,7 +55,7 @@ def test_200_orders_at_once_are_met_with_more_processes_and_each_completes_once(
         seen = asyncio.run(outcome(fleet.temporal, fleet.data, workflow_ids))
         assert seen.not_completed == []
         assert seen.completed == 200
-        assert seen.repeated == []
+        assert seen.repeated == seen.retried == []
         assert seen.bodies == seen.scheduled == 600
         changes = [line for line in fleet.lines if re.match(r"(orders|payments): \d+ -> \d+ processes, ", line)]
         ups = [line for line in changes if _from_to(line)[0] < _from_to(line)[1]]
@@ -91,6 +91,8 @@ def test_processes_are_replaced_under_load_and_nothing_is_lost_or_repeated(dev_f
         until(lambda: _open(fleet) == 0, 120, 0.5)
         seen = asyncio.run(outcome(fleet.temporal, fleet.data, [f"order-{order_id}" for order_id in placed]))
         assert seen.not_completed == []
+        # What was handed to a poll that was just given up runs once, as attempt 2, after the start-to-close timeout.
+        print(f"handed to a leaving worker and started elsewhere later: {seen.retried or 'none'}")
         assert seen.repeated == []
         assert seen.bodies == seen.scheduled == 3 * len(placed)
         drained = [line for line in fleet.lines if "was stopped from outside and has drained" in line]

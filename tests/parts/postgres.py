@@ -9,6 +9,9 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -16,9 +19,24 @@ import pytest
 from app.core.ports import free_port
 
 
+@dataclass(frozen=True)
+class PostgresServer:
+    """SQLAlchemy URLs of one empty database, from this machine and from where `address` is reached."""
+
+    url: str
+    for_pods: str
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """SQLAlchemy URL of an empty database."""
+    with postgres_server("127.0.0.1") as server:
+        yield server.url
+
+
+@contextmanager
+def postgres_server(address: str) -> Iterator[PostgresServer]:
+    """A server on loopback and on `address`, without passwords. Skips where no PostgreSQL is installed."""
     binaries = _binaries()
     if binaries is None:
         reason = "SKIPPED for want of PostgreSQL: neither initdb on PATH nor /usr/lib/postgresql"
@@ -33,10 +51,16 @@ def postgres_url() -> Iterator[str]:
         subprocess.run([str(binaries / command[0]), *command[1:]], user=user, cwd=folder, check=True, timeout=60)
 
     call("initdb", "--pgdata", str(data), "--username", "fleet", "--auth", "trust", "--no-sync")
-    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder} -c fsync=off"
+    if address != "127.0.0.1":
+        # Pods come from a range of their own behind that address, which exists on this machine only.
+        with (data / "pg_hba.conf").open("a") as rules:
+            rules.write(f"host all all {ip_network(f'{address}/24', strict=False)} trust\n")
+    listen = ",".join(dict.fromkeys(["127.0.0.1", address]))
+    options = f"-c listen_addresses={listen} -c port={port} -c unix_socket_directories={folder} -c fsync=off"
     call("pg_ctl", "start", "--pgdata", str(data), "--wait", "--log", str(folder / "log"), "--options", options)
+    base = "postgresql+psycopg://fleet@"
     try:
-        yield f"postgresql+psycopg://fleet@127.0.0.1:{port}/postgres"
+        yield PostgresServer(f"{base}127.0.0.1:{port}/postgres", f"{base}{address}:{port}/postgres")
     finally:
         call("pg_ctl", "stop", "--pgdata", str(data), "--mode", "immediate", "--wait")
         shutil.rmtree(folder)

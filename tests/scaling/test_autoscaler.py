@@ -58,8 +58,12 @@ def fleet_of(*policies: Policy, replicas: int = 0, broken: str = "", slow: str =
     return SimulatedFleet({pool.name: pool for pool in pools}, broken, slow)
 
 
+CONNECT_S = 0.05
+
+
 def autoscaler_of(client: Client | Exception, fleet: SimulatedFleet, poll_s: float = 0.2) -> Autoscaler:
     async def factory() -> Client:
+        await asyncio.sleep(CONNECT_S)
         if isinstance(client, Exception):
             raise client
         return client
@@ -95,7 +99,6 @@ def test_a_backlog_is_one_jump(
         fleet = fleet_of(replace(SLEEPY, task_queue=queue))
         autoscaler = autoscaler_of(client, fleet)
         await backlog(client, queue, 50)
-        began = time.time_ns()
         first = await autoscaler.tick()
         for _ in range(5):
             await autoscaler.tick()
@@ -114,9 +117,7 @@ def test_a_backlog_is_one_jump(
             "fleet.reason": "WakeUp",
             "fleet.message": first[queue].message,
         }
-        assert span.start_time is not None
-        assert span.end_time is not None
-        assert began <= span.start_time < span.end_time
+        assert (span.end_time or 0) - (span.start_time or 0) > CONNECT_S * 1e9, "looking is a part of the span"
 
         assert metric("desired_replicas", queue) == 3
         assert metric("backlog_tasks", queue, task_type="workflow") == 50
@@ -148,7 +149,6 @@ def test_a_temporal_out_of_reach_holds_all_pools_and_is_told_once(
     own_server: OwnServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO, "app.scaling")
-    monkeypatch.setattr(autoscaler_module, "OBSERVE_TIMEOUT_S", 0.5)
 
     async def run() -> None:
         first, second = new_queue(), new_queue()
@@ -157,12 +157,14 @@ def test_a_temporal_out_of_reach_holds_all_pools_and_is_told_once(
         await autoscaler.tick()
         assert metric("backlog_tasks", first, task_type="workflow") == 0
         os.killpg(own_server.process.pid, signal.SIGSTOP)
+        monkeypatch.setattr(autoscaler_module, "OBSERVE_TIMEOUT_S", 0.5)
         try:
             for _ in range(3):
                 held = await autoscaler.tick()
                 assert {(d.replicas, d.reason) for d in held.values()} == {(3, Reason.DEMAND_UNKNOWN)}
         finally:
             os.killpg(own_server.process.pid, signal.SIGCONT)
+            monkeypatch.undo()
         assert metric("backlog_tasks", first, task_type="workflow") is None
         assert metric("desired_replicas", first) == 3
         await until(lambda: one_look(autoscaler, fleet), lambda d: d.known == "Full")
@@ -178,6 +180,34 @@ async def one_look(autoscaler: Autoscaler, fleet: SimulatedFleet) -> Demand:
     demand, _ = fleet.reports[-1]
     assert demand is not None
     return demand
+
+
+def test_a_queue_that_cannot_be_read_is_told_once(temporal_address: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        good, bad = new_queue(), "q" * 2000
+        fleet = fleet_of(*(replace(POLICY, task_queue=queue) for queue in (good, bad)), replicas=1)
+        autoscaler = autoscaler_of(await connect(temporal_address), fleet)
+        for _ in range(3):
+            await autoscaler.tick()
+        (message,) = caplog.messages
+        assert message.startswith(f"demand of {bad}: DescribeTaskQueue: ")
+
+    asyncio.run(run())
+
+
+def test_an_idle_pool_falls_asleep(temporal_address: str) -> None:
+    async def run() -> None:
+        client, queue = await connect(temporal_address), new_queue()
+        async with pod(temporal_address, queue, "pod-1"):
+            await until(lambda: look(client, queue), lambda d: len(d.running) == 1)
+            fleet = fleet_of(replace(SLEEPY, task_queue=queue, idle_s=0.5), replicas=1)
+            autoscaler = autoscaler_of(client, fleet)
+            assert (await autoscaler.tick())[queue].reason is Reason.LAST_REPLICA
+            await asyncio.sleep(0.6)
+            assert (await autoscaler.tick())[queue].reason is Reason.IDLE
+            assert fleet.scaled == [(queue, 0, ["pod-1"])]
+
+    asyncio.run(run())
 
 
 def test_no_client_is_unknown_demand(caplog: pytest.LogCaptureFixture) -> None:
@@ -270,7 +300,7 @@ class TestRhythm:
         await running
 
     def test_slow_looks_do_not_shift_those_that_follow(self) -> None:
-        at = self.times_of(look_s=lambda n: 0.15)
+        at = self.times_of(look_s=lambda n: 0.1)
         # With the length of the looks added, the fifth would begin after 1.4 s.
         assert 0.79 < at[4] - at[0] < 1.1
 

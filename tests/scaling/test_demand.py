@@ -57,10 +57,11 @@ def test_the_tasks_that_end_are_counted(temporal_address: str) -> None:
     async def run() -> None:
         client, queue = await connect(temporal_address), new_queue()
         async with pod(temporal_address, queue, slots=5):
-            await start(client, queue, "quick", 400)
+            await start(client, queue, "quick", 200)
             # 5 slots of 0.05 s end 100 tasks a second at most; the server's rates would leave out the eager ones.
             seen = await until(lambda: look(client, queue), lambda d: (of(d, "activity").processed_per_s or 0) > 5)
             assert (of(seen, "activity").processed_per_s or 0) < 130
+            await until(lambda: look(client, queue), lambda d: of(d, "activity").processed_per_s == 0)
 
     asyncio.run(run())
 
@@ -119,7 +120,7 @@ def test_the_workers_of_one_process_are_one_worker(temporal_address: str) -> Non
         workflows = Worker(client, task_queue=queue, workflows=[Many], max_concurrent_workflow_tasks=4)
         activities = Worker(client, task_queue=queue, activities=[quick], max_concurrent_activities=5)
         async with workflows, activities:
-            seen = await until(lambda: look(client, queue), lambda d: of(d, "activity").total_slots == 5)
+            seen = await until(lambda: look(client, queue), lambda d: [t.total_slots for t in d.types] == [4, 5])
             assert [(w.identity, w.total_slots) for w in seen.workers] == [("pod-1", 9)]
 
     asyncio.run(run())
@@ -185,7 +186,8 @@ def test_a_server_that_hangs_is_unknown_demand_in_time(own_server: OwnServer) ->
         try:
             began = time.monotonic()
             seen = await observe(client, queues, timeout_s=1, heartbeat_interval_s=HEARTBEAT_S)
-            assert time.monotonic() - began < 1.5
+            # One after the other, or eight at a time, 61 calls would take a minute, or eight seconds.
+            assert time.monotonic() - began < 4
             assert {d.known for d in seen.values()} == {"None"}
             assert {t.backlog for d in seen.values() for t in d.types} == {None}
             assert {t.used_slots for d in seen.values() for t in d.types} == {None}
