@@ -1,0 +1,29 @@
+"""Pytest fixtures of the image; the project's conftest imports them."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from .build import image_tar
+from .system import Unavailable
+
+
+@pytest.fixture(scope="session")
+def image(pytestconfig: pytest.Config) -> Path:
+    """The image of the code as it is now, an OCI archive. Skips where none can be built; a failed build is an error."""
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+    try:
+        # The first build takes minutes: its progress must be seen.
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            return image_tar()
+    except Unavailable as error:
+        loud = f"SKIPPED for want of an image: {error}"
+        with warnings.catch_warnings():
+            # Warnings made errors must not turn the skip into one.
+            warnings.simplefilter("always")
+            warnings.warn(loud, stacklevel=1)
+        pytest.skip(loud)

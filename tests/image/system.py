@@ -1,0 +1,104 @@
+"""What image tests need of the machine: leave to change it, root, and a few programs of Debian."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+LEAVE = "FLEET_TEST_CLUSTER"
+"""Set to "build" it allows to install programs system-wide: the same word as for the test cluster."""
+
+# program: its Debian package.
+_PROGRAMS = {
+    "buildah": "buildah",
+    "mmdebstrap": "mmdebstrap",
+    "runc": "runc",
+    "unshare": "util-linux",
+    "umount": "mount",
+}
+# Where a plain user's PATH does not look.
+PATH = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
+
+
+class Unavailable(RuntimeError):
+    """Images can't be built on this machine, or not without leave; the message says why."""
+
+
+class CommandFailed(RuntimeError):
+    """A program failed; the message ends with the tail of its output."""
+
+
+def require() -> None:
+    """Installs the programs that are missing, if leave is given. Raises Unavailable, CommandFailed."""
+    if os.environ.get(LEAVE) != "build":
+        raise Unavailable(f"building an image may install programs system-wide: set {LEAVE}=build to allow it")
+    if os.geteuid() != 0:
+        raise Unavailable("building an image with buildah and running it with runc needs root here")
+    if shutil.which("apt-get") is None:
+        raise Unavailable("the stand-in base image is a Debian: it is made from apt's sources, and there is no apt-get")
+    _install(_missing())
+
+
+def _missing() -> list[str]:
+    return sorted({package for program, package in _PROGRAMS.items() if shutil.which(program, path=PATH) is None})
+
+
+def _install(packages: list[str]) -> None:
+    """The one place that installs anything system-wide."""
+    if not packages:
+        return
+    say(f"installing with apt-get, system-wide: {' '.join(packages)} and what they depend on")
+    apt = ["apt-get", "--quiet", "--option", "DPkg::Lock::Timeout=300"]
+    run([*apt, "update"])
+    run([*apt, "install", "--yes", "--no-install-recommends", *packages])
+    if missing := _missing():
+        raise CommandFailed(f"still missing after apt-get: {' '.join(missing)}")
+
+
+def cache_home() -> Path:
+    """The folder of everything that is kept between runs: $FLEET_CACHE, else ~/.cache/worker-fleet."""
+    return Path(os.environ.get("FLEET_CACHE", "~/.cache/worker-fleet")).expanduser().resolve()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds an exclusive lock on a file, made if missing; waits for whoever holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def say(text: str) -> None:
+    """One line of progress on standard error, at once."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def run(command: Sequence[str], **env: str) -> str:
+    """Its standard output. Runs at low priority, with `env` added to the environment. Raises CommandFailed."""
+    done = subprocess.run(
+        ["nice", *command],
+        check=False,
+        env=os.environ | {"PATH": PATH, "DEBIAN_FRONTEND": "noninteractive"} | env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise CommandFailed(
+            f"{' '.join(command)}: exit {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        )
+    return done.stdout
+
+
+def unmount_below(folder: Path) -> None:
+    """Unmounts all that is mounted at or below a folder, last first. Raises CommandFailed."""
+    targets = [Path(line.split()[1]) for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for target in reversed([each for each in targets if each.is_relative_to(folder)]):
+        run(["umount", str(target)])
