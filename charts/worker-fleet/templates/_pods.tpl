@@ -1,0 +1,159 @@
+{{/* What all pods share: Pod Security "restricted", no token, the configuration, variables that never come twice. */}}
+
+{{/*
+shareProcessNamespace: PID 1 is the pause then, so a SIGTERM that comes before Python has a handler ends the process;
+as PID 1 itself Python would never see it, serve on and be killed.
+*/}}
+{{- define "worker-fleet.pod" -}}
+enableServiceLinks: false
+shareProcessNamespace: true
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{ toJson . }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 10001
+  runAsGroup: 10001
+  seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{/* (root, /tmp's size limit) */}}
+{{- define "worker-fleet.volumes" -}}
+volumes:
+  - name: tmp
+    emptyDir: {sizeLimit: {{ index . 1 }}}
+{{- if (index . 0).Values.config }}
+  - name: config
+    configMap: {name: {{ include "worker-fleet.name" (list (index . 0).Release.Name "fleet-config") }}}
+{{- end }}
+{{- end -}}
+
+{{- define "worker-fleet.container" -}}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+volumeMounts:
+  - {name: tmp, mountPath: /tmp}
+{{- if .Values.config }}
+  - {name: config, mountPath: /etc/worker-fleet, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{/* Annotations of pods: a changed configuration rolls them. */}}
+{{- define "worker-fleet.annotations" -}}
+checksum/config: {{ toJson .Values.config | sha256sum }}
+{{- end -}}
+
+{{/* Variables of every container, as YAML. $(X) is Kubernetes' own: what it names must stand before it. */}}
+{{- define "worker-fleet.commonEnv" -}}
+- name: POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: POD_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+- name: POD_UID
+  valueFrom: {fieldRef: {fieldPath: metadata.uid}}
+- name: NODE_NAME
+  valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: {{ list
+      (printf "service.namespace=%s" .Release.Name)
+      (printf "service.version=%s" (include "worker-fleet.version" .))
+      "service.instance.id=$(POD_NAME)"
+      "k8s.namespace.name=$(POD_NAMESPACE)"
+      "k8s.pod.name=$(POD_NAME)"
+      "k8s.pod.uid=$(POD_UID)"
+      "k8s.node.name=$(NODE_NAME)" | join "," | quote }}
+{{- if .Values.config }}
+- name: FLEET_CONFIG
+  value: /etc/worker-fleet/config.yaml
+{{- end }}
+- name: FLEET_TEMPORAL__ADDRESS
+  value: {{ .Values.temporal.address | quote }}
+- name: FLEET_TEMPORAL__NAMESPACE
+  value: {{ .Values.temporal.namespace | quote }}
+{{- end -}}
+
+{{/*
+(root, pool): variables of a worker. They win over config.yaml; FLEET_QUEUES is there because a queue's own section in it
+would win over the variables of all queues, and the grace period would not fit.
+*/}}
+{{- define "worker-fleet.workerEnv" -}}
+{{- $root := index . 0 -}}
+{{- $pool := index . 1 -}}
+{{ include "worker-fleet.commonEnv" $root }}
+- name: FLEET_TEMPORAL__WORKER__DRAIN_TIMEOUT_S
+  value: {{ $pool.drainSeconds | toString | quote }}
+- name: FLEET_TEMPORAL__WORKER__UNWIND_TIMEOUT_S
+  value: {{ include "worker-fleet.bound" (list $root "unwind") | quote }}
+- name: FLEET_TEMPORAL__WORKER__FLUSH_TIMEOUT_S
+  value: {{ include "worker-fleet.bound" (list $root "flush") | quote }}
+- name: FLEET_TEMPORAL__WORKER__MAX_CONCURRENT_ACTIVITIES
+  value: {{ $pool.slots | int | quote }}
+- name: FLEET_QUEUES
+  {{- $own := dict "drain_timeout_s" $pool.drainSeconds "max_concurrent_activities" (int $pool.slots) }}
+  value: {{ dict $pool.taskQueue (dict "worker" $own) | toJson | replace "$(" "$$(" | quote }}
+- name: FLEET_TEMPORAL__WORKER__HEALTH_HOST
+  value: 0.0.0.0
+- name: FLEET_TEMPORAL__WORKER__HEALTH_PORT
+  value: "8080"
+- name: FLEET_TEMPORAL__WORKER__BUILD_ID
+  value: {{ $root.Values.image.digest | default $root.Values.image.tag | default $root.Chart.AppVersion | quote }}
+{{- with (include "worker-fleet.manifest" $root | fromJson).digest }}
+- name: FLEET_TEMPORAL__WORKER__MANIFEST_DIGEST
+  value: {{ . | quote }}
+{{- end }}
+{{- with $root.Values.ledger.url }}
+- name: FLEET_LEDGER__URL
+  value: {{ . | quote }}
+{{- end }}
+{{- with $root.Values.ledger.existingSecret }}
+{{- if .name }}
+- name: FLEET_LEDGER__URL
+  valueFrom: {secretKeyRef: {name: {{ .name | quote }}, key: {{ .key | quote }}}}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "worker-fleet.operatorEnv" -}}
+{{ include "worker-fleet.commonEnv" . }}
+- name: FLEET_OPERATOR__RELEASE
+  value: {{ .Release.Name | quote }}
+- name: FLEET_OPERATOR__POLL_S
+  value: {{ .Values.operator.pollSeconds | toString | quote }}
+- name: FLEET_OPERATOR__HEALTH_HOST
+  value: 0.0.0.0
+- name: FLEET_OPERATOR__HEALTH_PORT
+  value: "8080"
+{{- end -}}
+
+{{- define "worker-fleet.apiEnv" -}}
+{{ include "worker-fleet.commonEnv" . }}
+- name: FLEET_API__HOST
+  value: 0.0.0.0
+- name: FLEET_API__PORT
+  value: "8000"
+{{- end -}}
+
+{{/*
+(a container's own variables as YAML, list of the user's, ...) -> one list as YAML: each name once, at its first place,
+with its last value. Twice the same name fails an upgrade under Helm 4 (server-side apply).
+*/}}
+{{- define "worker-fleet.env" -}}
+{{- $all := first . | fromYamlArray -}}
+{{- range rest . -}}
+{{- $all = concat $all . -}}
+{{- end -}}
+{{- $last := dict -}}
+{{- range $all -}}
+{{- $_ := set $last .name . -}}
+{{- end -}}
+{{- $env := list -}}
+{{- range $all -}}
+{{- if hasKey $last .name -}}
+{{- $env = append $env (get $last .name) -}}
+{{- $_ := unset $last .name -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $env -}}
+{{- end -}}

@@ -1,0 +1,107 @@
+{{/* What a schema cannot know: every combination that would deploy and then not work, each in one sentence. */}}
+{{- define "worker-fleet.validate" -}}
+{{- $root := . -}}
+{{- $values := .Values -}}
+{{- $manifest := include "worker-fleet.manifest" . | fromJson -}}
+{{- $problems := list -}}
+{{- $taken := list -}}
+
+{{- if and $values.image.repository (ne $values.image.repository $manifest.imageRepository) -}}
+{{- $problems = append $problems (printf "image.repository is %q, but the manifest of queues was made for %q: run `fleet queues --manifest --image-repository %s` in that image and give its output with --set-file queuesManifest=FILE." $values.image.repository $manifest.imageRepository $values.image.repository) -}}
+{{- end -}}
+
+{{- range $slug := keys $values.queues | sortAlpha -}}
+{{- if not (hasKey $manifest.queues $slug) -}}
+{{- $problems = append $problems (printf "queues.%s: the image has no such queue; its queues are %s." $slug (keys $manifest.queues | sortAlpha | join ", " | default "none")) -}}
+{{- end -}}
+{{- end -}}
+
+{{- range $slug, $pool := include "worker-fleet.merged" . | fromJson -}}
+{{- if gt (int $pool.minReplicas) (int $pool.maxReplicas) -}}
+{{- $problems = append $problems (printf "queues.%s: minReplicas (%d) is above maxReplicas (%d)." $slug (int $pool.minReplicas) (int $pool.maxReplicas)) -}}
+{{- end -}}
+{{- range $key := list "drainSeconds" "slots" "taskTypes" -}}
+{{- if not (get $pool $key) -}}
+{{- $problems = append $problems (printf "queues.%s: the manifest does not say %s; print it anew with `fleet queues --manifest`." $slug $key) -}}
+{{- end -}}
+{{- end -}}
+{{- if or (eq $slug "fleet-operator") (eq $slug "fleet-api") -}}
+{{- $problems = append $problems (printf "queues.%s: its Deployment would have the name of one of the chart's own; call the queue something else." $slug) -}}
+{{- end -}}
+{{- $taken = concat $taken (include "worker-fleet.taken" (list (include "worker-fleet.workerEnv" (list $root $pool)) (concat $values.env $pool.env)) | splitList " ") -}}
+{{- end -}}
+
+{{- $taken = concat $taken (include "worker-fleet.taken" (list (include "worker-fleet.operatorEnv" .) $values.env) | splitList " ") -}}
+{{- $taken = concat $taken (include "worker-fleet.taken" (list (include "worker-fleet.apiEnv" .) (concat $values.env $values.api.env)) | splitList " ") -}}
+{{- range without $taken "" | uniq -}}
+{{- $problems = append $problems (printf "env may not set %s: the chart does, from a value of its own (see values.yaml)." .) -}}
+{{- end -}}
+
+{{- if not $values.temporal.address -}}
+{{- $problems = append $problems "temporal.address is empty: name the frontend of Temporal as host:port, e.g. --set temporal.address=temporal-frontend.temporal:7233." -}}
+{{- end -}}
+{{- if or $values.temporal.tls.existingSecret $values.temporal.apiKey.existingSecret -}}
+{{- $problems = append $problems "temporal.tls and temporal.apiKey are for a later version: this one speaks plaintext to Temporal, so leave them empty." -}}
+{{- end -}}
+
+{{- if and $values.ledger.url $values.ledger.existingSecret.name -}}
+{{- $problems = append $problems "ledger.url and ledger.existingSecret.name exclude each other: keep one." -}}
+{{- end -}}
+{{- $example := and (not $values.queuesManifest) (or (hasKey $manifest.queues "orders") (hasKey $manifest.queues "payments")) -}}
+{{- if and $example (not $values.ledger.url) (not $values.ledger.existingSecret.name) -}}
+{{- $problems = append $problems "The example's queues share a ledger: set ledger.existingSecret.name to a Secret with an SQLAlchemy URL under the key `url` (or ledger.url)." -}}
+{{- end -}}
+
+{{- range $path, $instead := include "worker-fleet.elsewhere" . | fromYaml -}}
+{{- $node := $values.config -}}
+{{- range $step := splitList "." $path -}}
+{{- $node = ternary (get (ternary $node dict (kindIs "map" $node)) $step) "" (kindIs "map" $node) -}}
+{{- end -}}
+{{- if $node -}}
+{{- $problems = append $problems (printf "config.%s would have no effect: %s." $path $instead) -}}
+{{- end -}}
+{{- end -}}
+{{- range $queue, $section := ($values.config).queues -}}
+{{- $worker := ($section).worker | default dict -}}
+{{- range $key, $instead := dict "drain_timeout_s" "drainSeconds" "max_concurrent_activities" "slots" -}}
+{{- if hasKey $worker $key -}}
+{{- $problems = append $problems (printf "config.queues.%s.worker.%s would contradict the pods: set %s of that queue under `queues` instead." $queue $key $instead) -}}
+{{- end -}}
+{{- end -}}
+{{- if ($section).scaling -}}
+{{- $problems = append $problems (printf "config.queues.%s.scaling would have no effect: set it for that queue under `queues` instead." $queue) -}}
+{{- end -}}
+{{- end -}}
+
+{{- if $problems -}}
+{{- fail (join "\n" $problems) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* (a container's own variables as YAML, the user's for it): the names that are in both. */}}
+{{- define "worker-fleet.taken" -}}
+{{- $own := dict -}}
+{{- range index . 0 | fromYamlArray -}}
+{{- $_ := set $own .name true -}}
+{{- end -}}
+{{- range index . 1 -}}
+{{- if and (hasKey $own .name) (ne .name "OTEL_RESOURCE_ATTRIBUTES") -}}
+{{- .name }} {{ end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Settings of config.yaml that the chart decides: what to do instead. */}}
+{{- define "worker-fleet.elsewhere" -}}
+temporal.address: set temporal.address
+temporal.namespace: set temporal.namespace
+temporal.worker.drain_timeout_s: set workerDefaults.drainSeconds
+temporal.worker.max_concurrent_activities: set workerDefaults.slots
+temporal.worker.build_id: set image.tag
+temporal.worker.health_host: the probes need it as it is
+temporal.worker.health_port: the probes need it as it is
+scaling: set workerDefaults
+ledger.url: set ledger.url
+operator: set operator
+api.host: the Service needs it as it is
+api.port: the Service needs it as it is
+{{- end -}}

@@ -1,0 +1,184 @@
+"""Values that would deploy and then not work are refused by helm, in a sentence that says what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.charts.render import Helm, RenderFailed, manifest
+
+pytestmark = pytest.mark.charts
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown queue": (
+        {"queues": {"emails": {"maxReplicas": 3}}},
+        "queues.emails: the image has no such queue; its queues are orders, payments.",
+    ),
+    "another image": (
+        {"image": {"repository": "registry.example/shop"}},
+        (
+            'image.repository is "registry.example/shop", but the manifest of queues was made for "worker-fleet": run '
+            "`fleet queues --manifest --image-repository registry.example/shop` in that image and give its output with "
+            "--set-file queuesManifest=FILE."
+        ),
+    ),
+    "minimum above maximum": (
+        {"queues": {"orders": {"minReplicas": 11, "maxReplicas": 10}}},
+        "queues.orders: minReplicas (11) is above maxReplicas (10).",
+    ),
+    "minimum above the default maximum": (
+        {"workerDefaults": {"maxReplicas": 3}, "queues": {"payments": {"minReplicas": 4}}},
+        "queues.payments: minReplicas (4) is above maxReplicas (3).",
+    ),
+    "no ledger": (
+        {"ledger": {"existingSecret": {"name": ""}}},
+        (
+            "The example's queues share a ledger: set ledger.existingSecret.name to a Secret with an SQLAlchemy URL "
+            "under the key `url` (or ledger.url)."
+        ),
+    ),
+    "two ledgers": (
+        {"ledger": {"url": "sqlite:///x"}},
+        "ledger.url and ledger.existingSecret.name exclude each other: keep one.",
+    ),
+    "no address": (
+        {"temporal": {"address": ""}},
+        (
+            "temporal.address is empty: name the frontend of Temporal as host:port, e.g. --set "
+            "temporal.address=temporal-frontend.temporal:7233."
+        ),
+    ),
+    "TLS, which is not there yet": (
+        {"temporal": {"tls": {"existingSecret": "certificate"}}},
+        (
+            "temporal.tls and temporal.apiKey are for a later version: this one speaks plaintext to Temporal, so leave "
+            "them empty."
+        ),
+    ),
+    "a manifest that is none": (
+        {"queuesManifest": "fleet: command not found"},
+        (
+            "queuesManifest is not a manifest of queues: give it what `fleet queues --manifest` printed, with "
+            "--set-file queuesManifest=FILE."
+        ),
+    ),
+    "a manifest without queues": (
+        {"queuesManifest": manifest()},
+        (
+            "queuesManifest is not a manifest of queues: give it what `fleet queues --manifest` printed, with "
+            "--set-file queuesManifest=FILE."
+        ),
+    ),
+    "a manifest with a name that no label can hold": (
+        {"queuesManifest": manifest(Orders="Orders")},
+        (
+            'queuesManifest: "Orders" is not a queue as `fleet queues --manifest` prints them (a name of at most 40 '
+            "characters that a label can hold, with its taskQueue)."
+        ),
+    ),
+    "a manifest that lacks what pods need": (
+        {"queuesManifest": manifest(a="a").replace("drainSeconds", "drain")},
+        "queues.a: the manifest does not say drainSeconds; print it anew with `fleet queues --manifest`.",
+    ),
+    "a queue with the name of one of the chart's own": (
+        {"queuesManifest": manifest(**{"fleet-api": "fleet-api"})},
+        (
+            "queues.fleet-api: its Deployment would have the name of one of the chart's own; call the queue something "
+            "else."
+        ),
+    ),
+    "a variable of the chart": (
+        {"workerDefaults": {"env": [{"name": "FLEET_TEMPORAL__WORKER__DRAIN_TIMEOUT_S", "value": "5"}]}},
+        (
+            "env may not set FLEET_TEMPORAL__WORKER__DRAIN_TIMEOUT_S: the chart does, from a value of its own (see "
+            "values.yaml)."
+        ),
+    ),
+    "a variable of the chart, for the API": (
+        {"api": {"env": [{"name": "FLEET_API__PORT", "value": "80"}]}},
+        "env may not set FLEET_API__PORT: the chart does, from a value of its own (see values.yaml).",
+    ),
+    "variables of the chart, for all": (
+        {"env": [{"name": "POD_NAME", "value": "x"}]},
+        "env may not set POD_NAME: the chart does, from a value of its own (see values.yaml).",
+    ),
+    "a drain that the grace period does not know": (
+        {"config": {"queues": {"orders": {"worker": {"drain_timeout_s": 600}}}}},
+        (
+            "config.queues.orders.worker.drain_timeout_s would contradict the pods: set drainSeconds of that queue "
+            "under `queues` instead."
+        ),
+    ),
+    "scaling of a queue, which nothing would read": (
+        {"config": {"queues": {"orders": {"scaling": {"max_replicas": 5}}}}},
+        "config.queues.orders.scaling would have no effect: set it for that queue under `queues` instead.",
+    ),
+    "scaling, which nothing would read": (
+        {"config": {"scaling": {"max_replicas": 5}}},
+        "config.scaling would have no effect: set workerDefaults.",
+    ),
+    "an address that variables would override": (
+        {"config": {"temporal": {"address": "elsewhere:7233"}}},
+        "config.temporal.address would have no effect: set temporal.address.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_one_sentence(helm: Helm, case: str) -> None:
+    values, sentence = REFUSED[case]
+    with pytest.raises(RenderFailed) as refused:
+        helm.template(values, environment="staging")
+    assert refused.value.sentences == [sentence]
+
+
+def test_all_problems_are_said_at_once(helm: Helm) -> None:
+    with pytest.raises(RenderFailed) as refused:
+        helm.template(environment="")
+    assert [sentence.split(":")[0] for sentence in refused.value.sentences] == [
+        "temporal.address is empty",
+        "The example's queues share a ledger",
+    ]
+
+
+def test_a_manifest_of_ones_own_needs_no_ledger(helm: Helm) -> None:
+    values = {"queuesManifest": manifest(orders="orders"), "temporal": {"address": "t:7233"}}
+    objects = helm.template({**values, "image": {"repository": "registry.example/theirs"}}, environment="")
+    assert set(objects.workers()) == {"orders"}
+
+
+SCHEMA: dict[str, tuple[dict[str, Any], str]] = {
+    "below 0": (
+        {"queues": {"orders": {"minReplicas": -1}}},
+        "at '/queues/orders/minReplicas': minimum: got -1, want 0",
+    ),
+    "above 1000": ({"workerDefaults": {"maxReplicas": 1001}}, "'/workerDefaults/maxReplicas': maximum: got 1,001"),
+    "not a number": (
+        {"queues": {"orders": {"maxReplicas": "ten"}}},
+        "at '/queues/orders/maxReplicas': got string, want integer",
+    ),
+    "not whole": ({"queues": {"orders": {"maxReplicas": 2.5}}}, "at '/queues/orders/maxReplicas'"),
+    "misspelt": ({"queues": {"orders": {"maxReplica": 2}}}, "additional properties 'maxReplica' not allowed"),
+    "misspelt at the top": ({"queue": {}}, "additional properties 'queue' not allowed"),
+    "replicas": ({"queues": {"orders": {"replicas": 2}}}, "additional properties 'replicas' not allowed"),
+    "a default taken away": ({"workerDefaults": {"minReplicas": None}}, "missing property 'minReplicas'"),
+    "an address without port": ({"temporal": {"address": "temporal"}}, "at '/temporal/address'"),
+    "a tag that is a number": ({"image": {"tag": 1.2}}, "at '/image/tag': got number, want string"),
+    "a variable with two values": (
+        {"env": [{"name": "A", "value": "b", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}]},
+        "at '/env/0'",
+    ),
+    "a password in the clear": (
+        {"temporal": {"apiKey": {"value": "secret"}}},
+        "additional properties 'value' not allowed",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SCHEMA)
+def test_the_schema_names_the_place(helm: Helm, case: str) -> None:
+    values, text = SCHEMA[case]
+    with pytest.raises(RenderFailed) as refused:
+        helm.template(values)
+    assert text in str(refused.value)
