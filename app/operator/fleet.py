@@ -1,0 +1,137 @@
+"""The `Fleet` on Kubernetes: WorkerPools say what is wanted, Deployments are scaled, status and Events tell.
+
+The objects come from `Objects`, which the watch keeps; this class asks nothing of the API server but what a look
+changes. A pool that a person pinned, held or paused is shown like any other, with what the autoscaler would do, but is
+not scaled by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from app.operator.kube import Kube
+from app.operator.ownership import Control, Mode, control, differs
+from app.operator.status import pool_status
+from app.operator.workerpool import POOL_LABEL, Remembered, WorkerPool, read_pool, read_status
+from app.scaling.demand import Demand
+from app.scaling.fleet import Pool
+from app.scaling.policy import Decision
+
+Body = dict[str, Any]
+
+
+@dataclass
+class Objects:
+    """WorkerPools and Deployments by name, as the watch last saw them."""
+
+    pools: dict[str, Body] = field(default_factory=dict)
+    deployments: dict[str, Body] = field(default_factory=dict)
+
+    def deployment_of(self, pool: str) -> Body | None:
+        """The Deployment that a pool scales."""
+        found = (d for d in self.deployments.values() if d["metadata"].get("labels", {}).get(POOL_LABEL) == pool)
+        return next(found, None)
+
+
+@dataclass
+class _Seen:
+    """One pool of one look."""
+
+    pool: WorkerPool
+    deployment: str
+    live: int
+    ready: int
+    selector: str
+    control: Control
+    written: int | None = None
+
+
+class KubernetesFleet:
+    """Pools of one release in one namespace."""
+
+    def __init__(self, kube: Kube, objects: Objects, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._kube = kube
+        self._objects = objects
+        self._clock = clock
+        self._seen: dict[str, _Seen] = {}
+        self._desired: dict[str, int] = {}
+        self._shown: dict[str, dict[str, Any]] = {}
+
+    async def pools(self) -> Sequence[Pool]:
+        """Every pool that has a Deployment; a pin is brought about here."""
+        seen: dict[str, _Seen] = {}
+        for name, body in sorted(self._objects.pools.items()):
+            deployment = self._objects.deployment_of(name)
+            if deployment is not None:
+                seen[name] = await self._look(read_pool(body), self._remembered(name, body), deployment)
+        self._seen = seen
+        return [Pool(s.pool.name, s.pool.policy, s.pool.task_types, s.live, s.ready) for s in seen.values()]
+
+    async def scale(self, pool: Pool, replicas: int, spare: Sequence[str]) -> None:
+        """Write the replicas of a pool that is automatic. `spare` is for pod-deletion-cost, which is not used yet."""
+        seen = self._seen[pool.name]
+        if seen.control.mode is Mode.AUTOMATIC:
+            await self._write(seen, replicas)
+
+    async def report(self, pool: Pool, demand: Demand | None, decision: Decision) -> None:
+        """Status where it says something new, and an Event for each change of replicas."""
+        seen = self._seen[pool.name]
+        if seen.written is not None and seen.written != seen.live:
+            reason = decision.reason.value if seen.control.mode is Mode.AUTOMATIC else seen.control.mode.value
+            message = decision.message if seen.control.mode is Mode.AUTOMATIC else seen.control.message
+            await self._kube.emit(seen.pool, reason, f"{seen.live} -> {seen.written} replicas: {message}")
+        elif seen.control.mode is Mode.HELD and self._shown.get(pool.name, {}).get("mode") != Mode.HELD:
+            await self._kube.emit(seen.pool, "Held", seen.control.message, warning=True)
+        status = pool_status(
+            control=seen.control,
+            live=seen.live if seen.written is None else seen.written,
+            ready=seen.ready,
+            selector=seen.selector,
+            desired=self._desired.get(pool.name),
+            scaled_at=self._clock() if seen.written is not None else None,
+            demand=demand,
+            decision=decision,
+        )
+        if status != self._shown.get(pool.name):
+            await self._kube.write_status(pool.name, status)
+            self._shown[pool.name] = status
+
+    def _remembered(self, name: str, body: Body) -> Remembered:
+        """The status, or our own later write that the watch has not brought back yet."""
+        remembered = read_status(body)
+        own = self._desired.get(name)
+        if own is None:
+            return remembered
+        return Remembered(own, remembered.held_since, remembered.pinned_since)
+
+    async def _look(self, pool: WorkerPool, remembered: Remembered, deployment: Body) -> _Seen:
+        name, spec = deployment["metadata"]["name"], deployment["spec"]
+        live = spec.get("replicas", 1)
+        foreign = await self._kube.foreign_manager(name, live) if differs(remembered, live) else None
+        own = self._desired.get(pool.name)
+        if own is not None and foreign is None:
+            # Ours and yet another number: the watch has not brought our own write back yet.
+            live = own
+        verdict = control(pool, remembered, live, foreign, self._clock())
+        labels = spec["selector"].get("matchLabels", {})
+        seen = _Seen(
+            pool=pool,
+            deployment=name,
+            live=live,
+            ready=deployment.get("status", {}).get("readyReplicas", 0),
+            selector=",".join(f"{key}={value}" for key, value in sorted(labels.items())),
+            control=verdict,
+        )
+        if verdict.mode is Mode.PINNED and verdict.replicas != live:
+            await self._write(seen, verdict.replicas or 0)
+        elif verdict.mode is Mode.AUTOMATIC and self._desired.get(pool.name) != live:
+            # Adopt what is there (first look, end of a hold, our own write before a crash): from now on it is ours.
+            await self._write(seen, live)
+        return seen
+
+    async def _write(self, seen: _Seen, replicas: int) -> None:
+        await self._kube.scale(seen.deployment, replicas)
+        self._desired[seen.pool.name] = seen.written = replicas

@@ -1,0 +1,161 @@
+"""The operator: `python -m app.operator.main`. The autoscaler of `app.scaling` over the pools of one release.
+
+One process, one replica: a second one would be a second writer. Whatever fails for good ends the process, and the
+kubelet starts it again with a growing pause, which is the one supervisor there is; what must not happen is to live on
+without working, so a watchdog on a thread of its own ends a process whose loop has not turned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import kopf
+from lightkube import AsyncClient
+from lightkube.core.exceptions import ApiError
+
+from app.core.config import ConfigError, Settings, use
+from app.core.config.load import load_settings
+from app.core.exit import ExitCode, fail, finish
+from app.core.probes import PROMETHEUS_TEXT, Answer, ProbeServer, verdict
+from app.core.services.temporal.temporal_client import TemporalClientService
+from app.core.telemetry import logs, tracing
+from app.core.telemetry.runtime import client_runtime
+from app.operator.fleet import KubernetesFleet, Objects
+from app.operator.kube import MANAGER, CrdMissing, Kube
+from app.operator.watch import RELIST_S, registry, relist
+from app.operator.workerpool import INSTANCE_LABEL
+from app.scaling.autoscaler import Autoscaler
+
+HUNG_S = 60.0
+"""Without a finished look for so long the process is hung; a look has limits of its own, far below."""
+STOP_S = 10.0
+"""For kopf to end its watches; it has been seen to wait for ever."""
+NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+log = logging.getLogger("app.operator")
+
+
+class Pulse:
+    """When the last look was finished; read by the probe and the watchdog, which are other threads."""
+
+    def __init__(self) -> None:
+        self._at = time.monotonic()
+
+    def beat(self) -> None:
+        self._at = time.monotonic()
+
+    @property
+    def age_s(self) -> float:
+        return time.monotonic() - self._at
+
+    def watch(self) -> None:
+        """End the process when it hangs."""
+        while self.age_s < HUNG_S:
+            time.sleep(1.0)
+        log.error("no look was finished for %.0f s: leaving, so that the kubelet starts a new process", self.age_s)
+        finish(1)
+
+
+def main() -> NoReturn:
+    """Entry point; leaves with 0 after SIGTERM, 2 for a configuration that is no good, 1 for whatever failed."""
+    logs.configure()
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    try:
+        settings = use(load_settings())
+    except ConfigError as error:
+        fail(error)
+    tracing.configure("operator")
+    pulse = Pulse()
+    try:
+        _serve_probes(settings, pulse)
+    except OSError as error:
+        fail(error)
+    threading.Thread(target=pulse.watch, name="watchdog", daemon=True).start()
+    try:
+        asyncio.run(_operate(settings, pulse))
+    except (CrdMissing, ApiError) as error:
+        fail(error, ExitCode.CANNOT_CONNECT)
+    finish(ExitCode.DRAINED)
+
+
+def namespace(settings: Settings) -> str:
+    """The Kubernetes namespace to work in."""
+    if settings.operator.namespace:
+        return settings.operator.namespace
+    return NAMESPACE_FILE.read_text(encoding="utf-8").strip() if NAMESPACE_FILE.exists() else "default"
+
+
+async def _operate(settings: Settings, pulse: Pulse) -> None:
+    where, release = namespace(settings), settings.operator.release
+    objects = Objects()
+    kube = Kube(
+        AsyncClient(namespace=where, field_manager=MANAGER), where, {INSTANCE_LABEL: release} if release else {}
+    )
+    # Before anything is watched: kopf itself would wait for ever, silently, for a CRD that is not there.
+    await relist(kube, objects)
+    service = TemporalClientService(settings.temporal, runtime=client_runtime())
+    autoscaler = Autoscaler(
+        service.get_client,
+        KubernetesFleet(kube, objects),
+        poll_s=settings.operator.poll_s,
+        heartbeat_interval_s=settings.temporal.worker.heartbeat_interval_s,
+    )
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+    log.info("scaling the pools of %s in %s", release or "every release", where)
+    looking = asyncio.create_task(_look(autoscaler, kube, objects, pulse, settings.operator.poll_s), name="autoscaler")
+    watching = asyncio.create_task(
+        kopf.operator(
+            registry=registry(objects, release),
+            namespaces=[where],
+            standalone=True,
+            stop_flag=stop,
+            # By itself kopf asks for a user name, and the container's numeric user has none.
+            identity=cast(Any, socket.gethostname()),
+        )
+    )
+    await asyncio.wait({looking, watching, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    stop.set()
+    looking.cancel()
+    await asyncio.wait({looking, watching}, timeout=STOP_S)
+    for task in (looking, watching):
+        if task.done() and not task.cancelled() and (error := task.exception()):
+            raise error
+
+
+async def _look(autoscaler: Autoscaler, kube: Kube, objects: Objects, pulse: Pulse, poll_s: float) -> None:
+    listed_at = time.monotonic()
+    while True:
+        begin = time.monotonic()
+        await autoscaler.tick()
+        pulse.beat()
+        if begin - listed_at > RELIST_S:
+            await relist(kube, objects)
+            listed_at = begin
+        await asyncio.sleep(max(0.0, poll_s - (time.monotonic() - begin)))
+
+
+def _serve_probes(settings: Settings, pulse: Pulse) -> None:
+    from prometheus_client import generate_latest
+
+    def livez() -> Answer:
+        return verdict(pulse.age_s < HUNG_S, f"the last look was finished {pulse.age_s:.0f} s ago")
+
+    routes = {"/livez": livez, "/metrics": lambda: Answer(200, generate_latest(), PROMETHEUS_TEXT)}
+    operator = settings.operator
+    server = ProbeServer(operator.health_host, operator.health_port, routes, setting="operator.health_port")
+    server.start()
+    log.info("probes and metrics on %s", server.address)
+
+
+if __name__ == "__main__":
+    main()

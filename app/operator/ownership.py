@@ -1,0 +1,75 @@
+"""Who decides on the replicas of a Deployment now: the autoscaler, or a person (or another controller). Pure.
+
+    paused                       -> nobody writes
+    spec.replicas of the pool    -> Pinned: that number, until it is removed
+    live != what we wrote last   -> Held: somebody scaled the Deployment; honoured for holdSeconds, then taken back
+    otherwise                    -> Automatic
+
+managedFields cannot tell who scaled or when, so the rule is a level, not an event: our last write is in the status and
+a live number that differs is foreign. One case looks the same and is not: we crashed between writing the Deployment and
+the status. The API server can tell the two apart: `foreign` is the manager that a trial write of ours
+would conflict with, None where our own name still owns the field.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from app.operator.workerpool import Remembered, WorkerPool
+
+HPA_MANAGER = "kube-controller-manager"
+"""Field manager of a HorizontalPodAutoscaler's writes; a hold against it does not end, it would scale again at once."""
+
+
+class Mode(StrEnum):
+    """Who decides."""
+
+    AUTOMATIC = "Automatic"
+    PINNED = "Pinned"
+    HELD = "Held"
+    PAUSED = "Paused"
+
+
+@dataclass(frozen=True)
+class Control:
+    """The verdict. `replicas`: the number to bring about, None where the autoscaler's decision is."""
+
+    mode: Mode
+    replicas: int | None
+    message: str = ""
+    held_since: datetime | None = None
+    pinned_since: datetime | None = None
+
+
+def differs(remembered: Remembered, live: int) -> bool:
+    """Whether a trial write is needed to know who set `live`."""
+    return remembered.desired is not None and remembered.desired != live
+
+
+def control(pool: WorkerPool, remembered: Remembered, live: int, foreign: str | None, now: datetime) -> Control:
+    """Who decides on `pool`, whose Deployment has `live` replicas wanted."""
+    if pool.paused:
+        return Control(Mode.PAUSED, live, f"paused at {live}; spec.paused ends it")
+    if pool.pin is not None:
+        unpin = f'kubectl patch wp {pool.name} --type=merge -p \'{{"spec":{{"replicas":null}}}}\''
+        return Control(
+            Mode.PINNED,
+            pool.pin,
+            f"pinned to {pool.pin}; back to automatic: {unpin}",
+            pinned_since=remembered.pinned_since or now,
+        )
+    if not differs(remembered, live) or foreign is None:
+        return Control(Mode.AUTOMATIC, None)
+    since = remembered.held_since or now
+    if foreign == HPA_MANAGER:
+        return Control(Mode.HELD, live, f"a HorizontalPodAutoscaler set {live}; delete it to scale here", since)
+    if live == 0 or pool.hold_s == 0:
+        return Control(
+            Mode.HELD, live, f"{foreign} set {live}; held until somebody scales it to {remembered.desired}", since
+        )
+    end = since + timedelta(seconds=pool.hold_s)
+    if now >= end:
+        return Control(Mode.AUTOMATIC, None, f"the hold of {live} has ended")
+    return Control(Mode.HELD, live, f"{foreign} set {live}; held for {(end - now).total_seconds():.0f} s more", since)

@@ -1,0 +1,75 @@
+"""kopf watches WorkerPools and their Deployments; this keeps `Objects` as they are now, and nothing more.
+
+Only low-level event handlers: timers, daemons and handlers of creation or change would put finalizers and annotations
+on the objects, and a `helm uninstall` would hang on them once the operator is gone. A watch can fall silent without an
+error, so a list once a minute puts right whatever it missed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import kopf
+
+from app.operator.fleet import Objects
+from app.operator.kube import Kube
+from app.operator.workerpool import GROUP, INSTANCE_LABEL, PLURAL, POOL_LABEL, VERSION
+
+RELIST_S = 60.0
+CREDENTIALS_S = 600.0
+"""Projected tokens are renewed in their file; so long a copy of one is used."""
+
+
+def registry(objects: Objects, release: str) -> kopf.OperatorRegistry:
+    """Handlers that keep `objects`, those of one release."""
+    handlers = kopf.OperatorRegistry()
+    labels: dict[str, Any] = {INSTANCE_LABEL: release} if release else {}
+
+    @kopf.on.startup(registry=handlers)
+    async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
+        # No rights on the cluster's CRDs and namespaces, hence no scanning.
+        settings.scanning.disabled = True
+        settings.posting.enabled = False
+        settings.watching.server_timeout = 300
+        settings.watching.client_timeout = 330
+        settings.networking.request_timeout = 15
+        settings.networking.connect_timeout = 5
+
+    @kopf.on.login(registry=handlers)
+    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        info = kopf.login_with_service_account(**kwargs)
+        if info is None:
+            return kopf.login_with_kubeconfig(**kwargs)
+        # kopf would ask the cluster's DNS for the name of the API server.
+        server = f"https://{os.environ['KUBERNETES_SERVICE_HOST']}:{os.environ['KUBERNETES_SERVICE_PORT']}"
+        return dataclasses.replace(info, server=server, expiration=datetime.now(UTC) + timedelta(seconds=CREDENTIALS_S))
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers, labels=labels)
+    async def pool(type: str | None, body: kopf.Body, name: str | None, **_: Any) -> None:
+        _keep(objects.pools, type, name or "", body)
+
+    @kopf.on.event("apps", "v1", "deployments", registry=handlers, labels={**labels, POOL_LABEL: kopf.PRESENT})
+    async def deployment(type: str | None, body: kopf.Body, name: str | None, **_: Any) -> None:
+        _keep(objects.deployments, type, name or "", body)
+
+    return handlers
+
+
+async def relist(kube: Kube, objects: Objects) -> None:
+    """Put right what the watch missed. Raises CrdMissing, ApiError."""
+    pools = {body["metadata"]["name"]: dict(body) for body in await kube.list_pools()}
+    deployments = {body["metadata"]["name"]: body for body in await kube.list_deployments()}
+    objects.pools.clear()
+    objects.pools.update(pools)
+    objects.deployments.clear()
+    objects.deployments.update(deployments)
+
+
+def _keep(kept: dict[str, dict[str, Any]], event: str | None, name: str, body: kopf.Body) -> None:
+    if event == "DELETED":
+        kept.pop(name, None)
+    else:
+        kept[name] = dict(body)

@@ -1,0 +1,64 @@
+"""Who decides on the replicas: the table of design D3, line by line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app.operator.ownership import HPA_MANAGER, Mode, control
+from app.operator.workerpool import Remembered, WorkerPool, read_pool
+
+NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+KUBECTL = "kubectl"
+
+
+def pool(**spec: object) -> WorkerPool:
+    body = {"metadata": {"name": "orders", "namespace": "shop"}, "spec": {"taskQueue": "orders", **spec}}
+    return read_pool(body)
+
+
+def remembered(desired: int | None, *, held_for_s: float | None = None) -> Remembered:
+    held = None if held_for_s is None else NOW - timedelta(seconds=held_for_s)
+    return Remembered(desired, held, None)
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "live", "foreign", "mode", "replicas"),
+    [
+        pytest.param({}, remembered(None), 3, None, Mode.AUTOMATIC, None, id="the first look adopts what is there"),
+        pytest.param({}, remembered(3), 3, None, Mode.AUTOMATIC, None, id="our own number"),
+        pytest.param({}, remembered(2), 4, None, Mode.AUTOMATIC, None, id="our own write that a crash kept unrecorded"),
+        pytest.param({}, remembered(2), 4, KUBECTL, Mode.HELD, 4, id="somebody scaled the Deployment"),
+        pytest.param({}, remembered(2, held_for_s=899), 4, KUBECTL, Mode.HELD, 4, id="still within holdSeconds"),
+        pytest.param({}, remembered(2, held_for_s=900), 4, KUBECTL, Mode.AUTOMATIC, None, id="the hold has ended"),
+        pytest.param({}, remembered(2, held_for_s=9999), 0, KUBECTL, Mode.HELD, 0, id="0 by hand lasts"),
+        pytest.param(
+            {"holdSeconds": 0}, remembered(2, held_for_s=9999), 4, KUBECTL, Mode.HELD, 4, id="no end asked for"
+        ),
+        pytest.param({}, remembered(2, held_for_s=9999), 4, HPA_MANAGER, Mode.HELD, 4, id="an HPA is never fought"),
+        pytest.param({"replicas": 5}, remembered(2), 2, None, Mode.PINNED, 5, id="a pin"),
+        pytest.param({"replicas": 5}, remembered(2), 4, KUBECTL, Mode.PINNED, 5, id="a pin beats a hand"),
+        pytest.param({"replicas": 0}, remembered(2), 2, None, Mode.PINNED, 0, id="a pin to 0"),
+        pytest.param({"replicas": 5, "paused": True}, remembered(2), 4, None, Mode.PAUSED, 4, id="a pause beats a pin"),
+    ],
+)
+def test_who_decides(
+    spec: dict[str, object], status: Remembered, live: int, foreign: str | None, mode: Mode, replicas: int | None
+) -> None:
+    verdict = control(pool(**spec), status, live, foreign, NOW)
+    assert (verdict.mode, verdict.replicas) == (mode, replicas)
+
+
+def test_a_hold_begins_when_it_is_first_seen_and_says_whose_and_how_long() -> None:
+    verdict = control(pool(holdSeconds=60), remembered(2), 4, KUBECTL, NOW)
+    assert verdict.held_since == NOW
+    assert verdict.message == "kubectl set 4; held for 60 s more"
+
+
+def test_a_pin_says_the_command_that_ends_it_and_keeps_its_beginning() -> None:
+    begun = NOW - timedelta(hours=1)
+    verdict = control(pool(replicas=5), replace(remembered(2), pinned_since=begun), 5, None, NOW)
+    assert verdict.pinned_since == begun
+    assert """kubectl patch wp orders --type=merge -p '{"spec":{"replicas":null}}'""" in verdict.message
