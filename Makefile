@@ -2,10 +2,10 @@
 # PYTHON=/path/to/python3.12 names the interpreter of .venv; ARGS=... goes to the command that a target runs.
 export PYTHON
 
-.PHONY: help run test lint types docs clean .installed-local .installed-dev
+.PHONY: help run test lint types cluster docs clean .installed-local .installed-dev
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
 
 run: .installed-local ## The fleet on this machine; ONCE=1: end after the first order; LOAD=4: place 4 orders a second
 	@exec .venv/bin/fleet dev $(if $(filter-out 0,$(ONCE)),--once) $(if $(LOAD),--load $(LOAD)) $(ARGS)
@@ -22,8 +22,12 @@ types: .installed-dev ## mypy (strict) and pyright
 	.venv/bin/mypy
 	.venv/bin/pyright
 
-docs: .installed-local ## Write config.yaml anew from the settings in the code
+cluster: .installed-dev ## Leave a real one-node Kubernetes running (Linux, root); ARGS=down ends it
+	.venv/bin/python -m tests.cluster $(or $(ARGS),up)
+
+docs: .installed-local ## Write config.yaml and the chart's manifest of queues anew from the code
 	.venv/bin/fleet config >config.yaml.new && mv config.yaml.new config.yaml
+	.venv/bin/fleet queues --manifest >queues.yaml.new && mv queues.yaml.new charts/worker-fleet/files/queues.yaml
 
 clean: ## Remove .venv, the local fleet's data (.fleet) and all caches
 	rm -rf .venv .fleet .coverage .coverage.* htmlcov dist config.yaml.new
