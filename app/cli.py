@@ -26,7 +26,10 @@ def main(argv: list[str] | None = None) -> None:
         settings = use(load_settings(file=arguments.config))
     except ConfigError as error:
         fail(error)
-    finish(arguments.run(settings, arguments))
+    try:
+        finish(arguments.run(settings, arguments))
+    except KeyboardInterrupt:
+        finish(ExitCode.INTERRUPTED)
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -37,7 +40,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
     dev = commands.add_parser("dev", parents=[common], help="run the whole fleet on this machine")
     dev.add_argument("--once", action="store_true", help="stop after the first order has completed")
-    dev.add_argument("--load", type=float, default=0.0, metavar="N", help="place N orders a second")
+    dev.add_argument("--load", type=_rate, default=0.0, metavar="N", help="place N orders a second")
     dev.add_argument("--no-order", action="store_true", help="place no first order")
     dev.set_defaults(run=_dev)
 
@@ -52,6 +55,13 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0 <= rate <= 1000:
+        raise argparse.ArgumentTypeError("between 0 and 1000")
+    return rate
+
+
 def _dev(settings: Settings, arguments: argparse.Namespace) -> int:
     from app.local.dev import DevOptions, run
 
@@ -59,7 +69,7 @@ def _dev(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _queues(settings: Settings, arguments: argparse.Namespace) -> int:
-    from app.worker.discovery import discover
+    from app.worker.discovery import discover, undeclared
     from app.worker.registry import RegistrationError
 
     try:
@@ -80,7 +90,7 @@ def _queues(settings: Settings, arguments: argparse.Namespace) -> int:
         print(queue)
         for handler in handlers:
             print(f"  {handler.kind:<9} {handler.name:<24} {handler.where}")
-    for doubt in registry.doubtful_queues():
+    for doubt in (*registry.doubtful_queues(), *undeclared(settings.temporal.worker.packages)):
         print(f"warning: {doubt}")
     return ExitCode.DRAINED
 

@@ -16,6 +16,7 @@ INSTALL_TIMEOUT_S = 280.0
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_make_run_once_completes_an_order_and_ends_with_0(tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     for name in _tracked():

@@ -20,6 +20,8 @@ class ExitCode(IntEnum):
     """What the end of a process means."""
 
     DRAINED = 0
+    ORDER_FAILED = 1
+    """`fleet dev`: the first order did not complete."""
     USAGE = 2
     """Usage, configuration or registration; every problem was listed."""
     HANDED_OVER = 3

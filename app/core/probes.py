@@ -48,6 +48,8 @@ class ProbeServer:
                 f"Set {named(setting)}; 0 takes a free port."
             ) from error
         self._server.daemon_threads = True
+        # A client that hangs up is no news; the default prints a traceback.
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
         self.address = f"{host}:{self._server.server_address[1]}"
 
     def start(self) -> None:
@@ -59,7 +61,7 @@ def _handler(routes: Mapping[str, Callable[[], Answer]]) -> type[BaseHTTPRequest
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            answer = routes.get(self.path, lambda: nothing)()
+            answer = routes.get(self.path.partition("?")[0], lambda: nothing)()
             self.send_response(answer.status)
             self.send_header("Content-Type", answer.content_type)
             self.send_header("Content-Length", str(len(answer.body)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -16,7 +17,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.core.config import Settings
+from app.core.config import Settings, named
 from app.core.exit import ExitCode, fail
 from app.core.ports import check_free, free_port
 from app.core.services.temporal.temporal_client import TemporalClientService
@@ -38,7 +39,6 @@ TEMPORAL_STAGE = 2
 API_GRACE_S = 12.0
 TEMPORAL_GRACE_S = 10.0
 READY_TIMEOUT_S = 60.0
-ORDER_FAILED = 1
 HOST = "127.0.0.1"
 
 
@@ -73,6 +73,8 @@ def run(settings: Settings, options: DevOptions) -> int:
         lock.acquire(worker_grace_s(settings) + API_GRACE_S + TEMPORAL_GRACE_S, _say)
     except AlreadyRunning as error:
         fail(error)
+    except OSError as error:
+        fail(OSError(f"{settings.local.data_dir} cannot be used: {error.strerror}.\nSet {named('local.data_dir')}."))
     taken = check_free(
         {
             "local.temporal_port": (HOST, settings.local.temporal_port),
@@ -83,8 +85,14 @@ def run(settings: Settings, options: DevOptions) -> int:
     )
     if taken:
         fail(OSError("\n".join(taken)))
+    # Logs of this run only: an earlier one's last words must not be taken for this one's.
+    shutil.rmtree(Path(settings.local.data_dir) / "logs", ignore_errors=True)
     tracing.configure("fleet")
     return asyncio.run(Dev(settings, options, registry, lock).run())
+
+
+class PartDied(RuntimeError):
+    """A part of the fleet that should have stayed has ended."""
 
 
 class Dev:
@@ -124,9 +132,12 @@ class Dev:
         except WorkerRefused as error:
             _say(f"a worker cannot run:\n{error}", error=True)
             return ExitCode.USAGE
+        except PartDied as error:
+            _say(str(error), error=True)
+            return ExitCode.POOL_DIED
         except OrderFailed as error:
             _say(str(error), error=True)
-            return ORDER_FAILED
+            return ExitCode.ORDER_FAILED
 
     async def _run(self, stop: asyncio.Event) -> int:
         graces = {
@@ -145,7 +156,7 @@ class Dev:
         ):
             temporal = await self._start_temporal(children)
             fleet = ProcessFleet(children, self._settings, self._registry, self._env(), lambda s: self._screen.say(s))
-            running.push_async_callback(_stop_workers, fleet)
+            running.push_async_callback(fleet.stop)
             await fleet.start()
             autoscaling = await running.enter_async_context(self._autoscaling(fleet))
             api = await self._start_api(children)
@@ -157,8 +168,8 @@ class Dev:
                     fleet.refused,
                     asyncio.create_task(stop.wait()),
                     must_stay(temporal.wait(), server.ServerFailed(f"the Temporal server ended; see {temporal.log}")),
-                    must_stay(api.wait(), server.ServerFailed(f"the API ended; see {api.log}")),
-                    must_stay(asyncio.shield(autoscaling), server.ServerFailed("the autoscaler ended")),
+                    must_stay(api.wait(), PartDied(f"the API ended; see {api.log}")),
+                    must_stay(asyncio.shield(autoscaling), PartDied("the autoscaler ended")),
                 )
             finally:
                 self._screen.close()
@@ -232,7 +243,7 @@ class Dev:
         self._screen = screen()
         loading = (
             asyncio.create_task(self._customer.keep_placing(self._options.load, self._load))
-            if self._options.load
+            if self._options.load and _has_orders(self._registry)
             else None
         )
         try:
@@ -257,10 +268,6 @@ class Dev:
         _say(f"  API          http://{self._settings.api.host}:{self._ports.api}/docs")
         _say(f"  metrics      http://{HOST}:{self._ports.metrics}/metrics")
         _say(f"  another      {self._customer.curl()}")
-
-
-async def _stop_workers(fleet: ProcessFleet) -> None:
-    await fleet.stop()
 
 
 async def _stop_api(children: Children) -> None:

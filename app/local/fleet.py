@@ -64,6 +64,8 @@ class LocalPool:
     leaving: list[WorkerProcess] = field(default_factory=list)
     made: int = 0
     crashes: int = 0
+    proven: bool = False
+    """Temporal has heard from a process of this pool."""
     demand: Demand | None = None
     decision: Decision | None = None
 
@@ -131,15 +133,14 @@ class ProcessFleet:
                 f"{pool.name}: {pool.replicas} -> {decision.replicas} processes, {decision.reason}: {decision.message}"
             )
         local.demand, local.decision = demand, decision
+        local.proven = local.proven or local.ready > 0
 
     # Beneath it.
 
-    async def stop(self) -> list[int]:
-        """SIGTERM to all workers; the exit codes once they have drained."""
+    async def stop(self) -> None:
+        """SIGTERM to all workers; returns when they have drained."""
         self._stopping = True
-        workers = [worker for pool in self.local_pools.values() for worker in (*pool.workers, *pool.leaving)]
         await self._children.stop_stage(WORKER_STAGE, worker_grace_s(self._settings))
-        return [worker.child.returncode or 0 for worker in workers]
 
     async def _reach(self, pool: LocalPool, spare: Sequence[str] = ()) -> None:
         """Bring the number of processes to the one that is wanted."""
@@ -188,7 +189,8 @@ class ProcessFleet:
         pool.workers.remove(worker)
         if self._stopping:
             return
-        if code in (ExitCode.USAGE, ExitCode.CANNOT_CONNECT):
+        # A pool that has run before is not refused: it met a passing trouble, as a port that was just taken.
+        if code in (ExitCode.USAGE, ExitCode.CANNOT_CONNECT) and not pool.proven:
             if not self.refused.done():
                 self.refused.set_exception(WorkerRefused(_last_lines(worker.child.log)))
             return
@@ -243,8 +245,9 @@ def policy_of(settings: Settings, queue: str) -> Policy:
 
 def worker_grace_s(settings: Settings) -> float:
     """After SIGTERM: when a worker is gone at the latest, with some slack, in seconds."""
-    workers = [settings.temporal.worker, *(worker_settings(settings, queue) for queue in settings.queues)]
-    return max(w.drain_timeout_s + w.unwind_timeout_s + w.flush_timeout_s for w in workers) + 3.0
+    worker = settings.temporal.worker
+    drains = [worker.drain_timeout_s, *(worker_settings(settings, queue).drain_timeout_s for queue in settings.queues)]
+    return max(drains) + worker.unwind_timeout_s + worker.flush_timeout_s + 3.0
 
 
 def _file_name(identity: str) -> str:

@@ -27,6 +27,10 @@ class OrderFailed(RuntimeError):
     """An order could not be placed, or did not complete; the text is the API's answer."""
 
 
+class NotNow(OrderFailed):
+    """The API says that Temporal is slow or away; asking again may help."""
+
+
 @dataclass
 class Load:
     """What a load has done so far."""
@@ -58,7 +62,11 @@ class Customer:
     async def completed(self, order_id: str) -> dict[str, Any]:
         """Wait until an order has ended; the API's view of it. Raises OrderFailed unless it completed."""
         while True:
-            view = await asyncio.to_thread(self._call, "GET", f"/orders/{order_id}")
+            try:
+                view = await asyncio.to_thread(self._call, "GET", f"/orders/{order_id}")
+            except NotNow:
+                await asyncio.sleep(LOOK_S)
+                continue
             if view["status"] == "completed":
                 return view
             if view["status"] != "running":
@@ -108,6 +116,7 @@ class Customer:
                 view: dict[str, Any] = json.load(answer)
                 return view
         except urllib.error.HTTPError as error:
-            raise OrderFailed(f"{method} {path}: {error.code} {error.read().decode(errors='replace')}") from None
+            kind = NotNow if error.code in (429, 503) else OrderFailed
+            raise kind(f"{method} {path}: {error.code} {error.read().decode(errors='replace')}") from None
         except OSError as error:
             raise OrderFailed(f"{method} {self._base}{path}: {error}") from None

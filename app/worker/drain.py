@@ -52,21 +52,27 @@ class Watchdog:
         self._leftovers = leftovers
         self._armed = threading.Lock()
 
-    def arm(self) -> None:
-        """Start the budget now; a second call changes nothing."""
+    def arm(self, code: ExitCode = ExitCode.DRAINED) -> None:
+        """Start the budget now; a second call changes nothing. `code`: how it ends when no body is left at work."""
         if self._armed.acquire(blocking=False):
-            threading.Thread(target=self._wait, name="drain-watchdog", daemon=True).start()
+            threading.Thread(target=self._wait, args=(code,), name="drain-watchdog", daemon=True).start()
 
-    def _wait(self) -> None:
+    def _wait(self, code: ExitCode) -> None:
         time.sleep(self._budget.watchdog_s)
         left = self._leftovers()
+        if left and code is ExitCode.DRAINED:
+            code = ExitCode.HANDED_OVER
+        # Logging itself may block (a full pipe, a lock that a stuck thread holds): this timer waits for nobody.
+        last = threading.Timer(self._budget.flush_s + 0.5, os._exit, [int(code)])
+        last.daemon = True
+        last.start()
         log.error(
             "drain: the budget of %g s is spent; leaving with %d activities at work, which run again elsewhere: %s",
             self._budget.watchdog_s,
             len(left),
             "; ".join(left) or "none",
         )
-        finish(ExitCode.HANDED_OVER, flush_s=self._budget.flush_s)
+        finish(code, flush_s=self._budget.flush_s)
 
 
 def on_signals(request_stop: Callable[[str], None]) -> None:

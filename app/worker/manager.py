@@ -12,7 +12,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,7 +30,7 @@ from app.core.services.temporal.temporal_client import TemporalClientService, Te
 from app.core.telemetry.runtime import worker_runtime
 from app.worker.health import WorkerState
 from app.worker.in_flight import InFlight
-from app.worker.registry import ACTIVITY, WORKFLOW, Registry
+from app.worker.registry import ACTIVITY, WORKFLOW, Problem, RegistrationError, Registry
 
 log = logging.getLogger("app.worker.manager")
 
@@ -59,7 +59,16 @@ class Pool:
 class WorkerManager:
     """Runs the workers of `queues` until asked to stop, then drains them."""
 
-    def __init__(self, registry: Registry, settings: Settings, queues: Sequence[str], in_flight: InFlight) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        settings: Settings,
+        queues: Sequence[str],
+        in_flight: InFlight,
+        on_death: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_death` is called when a worker ends by itself and the others begin to drain."""
+        self._on_death = on_death
         self._registry = registry
         self._settings = settings
         self._queues = queues
@@ -80,30 +89,42 @@ class WorkerManager:
 
     async def run(self, stop: asyncio.Event, *, connect_timeout_s: float | None = None) -> ExitCode:
         """Serve until `stop`; the code says how it ended. `connect_timeout_s`: give up connecting, None is never."""
-        beat = asyncio.create_task(self._beat())
+        watching = [asyncio.create_task(self._beat()), asyncio.create_task(self._watch_temporal())]
         try:
             client = await self._connect(stop, connect_timeout_s)
+            if stop.is_set():
+                return ExitCode.DRAINED
             if client is None:
-                return ExitCode.DRAINED if stop.is_set() else ExitCode.CANNOT_CONNECT
-            self._pools = [self._start(client, queue) for queue in self._queues]
+                return ExitCode.CANNOT_CONNECT
+            self._pools = self._start_all(client)
             self.state.phase = "running"
             log.info("serving %s as %s", ", ".join(self._queues), client.identity)
             died = await self._until_stop_or_death(stop)
             self.state.phase = "draining"
+            if died:
+                self._on_death()
             await self._drain()
             if died:
                 return ExitCode.POOL_DIED
             return ExitCode.HANDED_OVER if self._in_flight.outcome("handed_over") else ExitCode.DRAINED
         finally:
-            beat.cancel()
+            for task in watching:
+                task.cancel()
 
     async def _connect(self, stop: asyncio.Event, timeout_s: float | None) -> Client | None:
         self.state.phase = "connecting"
         begin = time.monotonic()
         attempt = 0
         while not stop.is_set():
+            verifying = asyncio.create_task(self.service.verify())
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait({verifying, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if stop.is_set():
+                verifying.cancel()
+                return None
             try:
-                client = await self.service.verify()
+                client = verifying.result()
             except TemporalUnavailable as failure:
                 self.state.problem = str(failure)
                 waited = time.monotonic() - begin
@@ -122,12 +143,31 @@ class WorkerManager:
                 return client
         return None
 
-    def _start(self, client: Client, queue: str) -> Pool:
+    def _start_all(self, client: Client) -> list[Pool]:
+        workers: dict[str, Worker] = {}
+        problems: list[Problem] = []
+        for queue in self._queues:
+            try:
+                workers[queue] = self._worker(client, queue)
+            except (ValueError, TypeError, RuntimeError) as error:
+                # The sandbox imports each workflow once more here, and refuses what is not deterministic.
+                cause = error.__cause__ or error
+                named = [h.where for h in self._registry.queues()[queue] if h.kind == WORKFLOW and h.name in str(error)]
+                where = ", ".join(named) or f"queue {queue}"
+                problems.append(Problem(where, f"{error}: {cause}", "Workflow modules must be deterministic too."))
+        if problems:
+            raise RegistrationError(problems)
+        return [
+            Pool(queue, worker, asyncio.create_task(worker.run(), name=f"worker-{queue}"))
+            for queue, worker in workers.items()
+        ]
+
+    def _worker(self, client: Client, queue: str) -> Worker:
         settings = worker_settings(self._settings, queue)
         handlers = self._registry.queues()[queue]
         activities = [handler for handler in handlers if handler.kind == ACTIVITY]
         threads = settings.max_concurrent_activities if any(not handler.is_async for handler in activities) else 0
-        worker = Worker(
+        return Worker(
             client,
             task_queue=queue,
             workflows=[handler.target for handler in handlers if handler.kind == WORKFLOW],
@@ -142,7 +182,6 @@ class WorkerManager:
                 use_worker_versioning=False,
             ),
         )
-        return Pool(queue, worker, asyncio.create_task(worker.run(), name=f"worker-{queue}"))
 
     async def _until_stop_or_death(self, stop: asyncio.Event) -> bool:
         """Whether a worker ended by itself before `stop`."""
@@ -169,17 +208,20 @@ class WorkerManager:
         )
 
     async def _beat(self) -> None:
-        """Shows the health threads that the loop turns and that Temporal answers."""
-        next_check = 0.0
+        """Shows the health threads that the loop turns; waits for nothing else."""
         while True:
-            self.state.loop_turned_at = now = time.monotonic()
-            if self.state.phase == "running" and now >= next_check:
+            self.state.loop_turned_at = time.monotonic()
+            await asyncio.sleep(0.5)
+
+    async def _watch_temporal(self) -> None:
+        """Shows the health threads that Temporal answers."""
+        while True:
+            if self.state.phase == "running":
                 health = await self.service.health_check()
-                next_check = time.monotonic() + HEALTH_CHECK_S
                 if health.ok:
                     self.state.temporal_answered_at = time.monotonic()
                 self.state.problem = health.error
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(HEALTH_CHECK_S if self.state.phase == "running" else 0.5)
 
 
 async def _first(*waits: Coroutine[Any, Any, Any]) -> None:

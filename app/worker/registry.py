@@ -1,6 +1,6 @@
 """The registry: which task queue runs which workflows and activities. It is the only list of queues there is.
 
-Two decorators fill it, alone or stacked over the SDK's own. `discovery.py` imports the configured packages, `validate`
+Two decorators fill it, alone or stacked over the SDK's own. `discovery.py` imports the configured packages and
 finds what would otherwise hang at run time. Problems are collected, not raised at the decorator, so that a user sees
 all of them in one go.
 
@@ -156,6 +156,8 @@ class Registry:
         ]
 
 
+_AS_FUNCTION = "Declare a function; it may use an object that its module makes."
+
 registry = Registry()
 """The registry that the decorators fill."""
 
@@ -192,6 +194,9 @@ def activity_defn(*, queue: str, **options: Any) -> Callable[[F], F]:
         if not workflow.unsafe.in_sandbox():
             where = _place(fn.__code__.co_filename, fn.__code__.co_firstlineno)
             _check(queue, where, fn.__qualname__, bool(made and options))
+            if next(iter(inspect.signature(fn).parameters), "") == "self":
+                what = f"{fn.__qualname__} is a method, and there is no instance to call it on"
+                registry.problems.append(Problem(where, what, _AS_FUNCTION))
             registry.add(
                 Handler(
                     ACTIVITY,

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from app.core.config import ConfigError, Settings, use
 from app.core.config.load import load_settings
-from app.core.config.resolve import worker_settings
+from app.core.config.resolve import without_override, worker_settings
 from app.core.exit import ExitCode, fail, finish
 from app.core.telemetry import logs, tracing
-from app.worker.discovery import discover
+from app.worker.discovery import discover, undeclared
 from app.worker.drain import DrainBudget, Watchdog, on_signals
 from app.worker.health import probe_server
 from app.worker.in_flight import InFlight
@@ -46,7 +47,10 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.drain_timeout is not None:
         overrides = {"temporal": {"worker": {"drain_timeout_s": arguments.drain_timeout}}}
     try:
-        settings = use(load_settings(overrides, file=arguments.config))
+        settings = load_settings(overrides, file=arguments.config)
+        if overrides:
+            settings = without_override(settings, "worker", "drain_timeout_s")
+        use(settings)
     except ConfigError as error:
         fail(error)
     tracing.configure("worker")
@@ -63,36 +67,40 @@ def _serve(settings: Settings, queues: list[str] | None, connect_timeout_s: floa
             raise RegistrationError(wrong)
     except RegistrationError as error:
         fail(error)
-    for doubt in registry.doubtful_queues():
+    for doubt in (*registry.doubtful_queues(), *undeclared(settings.temporal.worker.packages)):
         log.warning(doubt)
     serving = list(dict.fromkeys(queues or registry.queues()))
     in_flight = InFlight()
-    manager = WorkerManager(registry, settings, serving, in_flight)
     worker = settings.temporal.worker
-    try:
-        health = probe_server(manager.state, worker.health_host, worker.health_port)
-    except OSError as error:
-        fail(error)
-    health.start()
-    log.info("health and metrics on %s", health.address)
     budget = DrainBudget(
         max(worker_settings(settings, queue).drain_timeout_s for queue in serving),
         worker.unwind_timeout_s,
         worker.flush_timeout_s,
     )
     watchdog = Watchdog(budget, lambda: [str(body) for body in list(in_flight.running.values())])
+    manager = WorkerManager(registry, settings, serving, in_flight, lambda: watchdog.arm(ExitCode.POOL_DIED))
+    try:
+        health = probe_server(manager.state, worker.health_host, worker.health_port)
+    except OSError as error:
+        fail(error)
+    health.start()
+    log.info("health and metrics on %s", health.address)
 
     async def run() -> ExitCode:
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
 
         def request_stop(name: str) -> None:
-            log.info("drain: %s received; %g s for the work in hand", name, budget.drain_s)
-            manager.state.phase = "draining"
+            # The deadline first: whatever comes after it may block.
             watchdog.arm()
-            loop.call_soon_threadsafe(stop.set)
+            with suppress(RuntimeError):  # the loop has closed: the process is leaving already
+                loop.call_soon_threadsafe(stop.set)
+            log.info("drain: %s received; %g s for the work in hand", name, budget.drain_s)
 
         on_signals(request_stop)
         return await manager.run(stop, connect_timeout_s=connect_timeout_s)
 
-    return asyncio.run(run())
+    try:
+        return asyncio.run(run())
+    except RegistrationError as error:
+        fail(error)

@@ -41,6 +41,47 @@ def test_three_errors_are_all_told_with_file_and_line(tmp_path: Path) -> None:
     assert any(line.startswith(f"{file}:6: temporal.activities.retry.maximum_attempts:") for line in told)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("queues: {q: {worker: {max_concurrent_activities: 0}}}", "queues.q.worker.max_concurrent_activities: "),
+        ("queues: {q: {activities: {heartbeat_timeout_s: 9999}}}", "queues.q.activities: heartbeat_timeout_s (9999)"),
+        ("queues: {q: {scaling: {max_replica: 1}}}", "queues.q.scaling.max_replica: there is no such setting"),
+        ("queues: {q: {worker: {identity: me}}}", "queues.q.worker.identity: belongs to the process"),
+        ("temporal: {activity: {a: {start_to_close_timeout_s: -1}}}", "temporal.activity.a.start_to_close_timeout_s: "),
+        ("5: x", "the file must hold sections"),
+        ("temporal: {address: 2020-99-99}", "not YAML"),
+        ('a: "\x01"', "not YAML"),
+    ],
+)
+def test_whatever_is_wrong_in_the_file_is_told(tmp_path: Path, text: str, told: str) -> None:
+    assert told in problems(write(tmp_path, text))[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("FLEET_QUEUES", "notjson", "FLEET_QUEUES: queues: a list or a section is given as JSON"),
+        ("FLEET_TEMPORAL__WORKER__PACKAGES", "a,b", "temporal.worker.packages: a list or a section is given as JSON"),
+        ("FLEET_TEMPORL__ADDRESS", "x:1", "there is no such setting. Did you mean FLEET_TEMPORAL__ADDRESS?"),
+        ("TEMPORAL_ADDRESS", "nonsense", "TEMPORAL_ADDRESS: temporal.address: "),
+    ],
+)
+def test_whatever_is_wrong_in_a_variable_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert told in problems(write(tmp_path, ""))[0]
+
+
+def test_the_names_of_the_sdk_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ADDRESS", "NAMESPACE", "DEPLOYMENT_NAME", "WORKER_BUILD_ID"):
+        monkeypatch.setenv(f"TEMPORAL_{name}", f"{name.lower()}:1")
+    temporal = load_settings(file=write(tmp_path, "")).temporal
+    assert (temporal.address, temporal.namespace) == ("address:1", "namespace:1")
+    assert (temporal.worker.deployment_name, temporal.worker.build_id) == ("deployment_name:1", "worker_build_id:1")
+
+
 def test_an_override_of_a_queue_is_checked_like_the_section_it_overrides(tmp_path: Path) -> None:
     file = write(tmp_path, "queues:\n  orders:\n    scaling: {min_replicas: 9, max_replicas: 2}\n")
     assert problems(file) == [f"{file}:3: queues.orders.scaling: min_replicas (9) is above max_replicas (2)"]

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import pytest
+
 from app.core.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +97,8 @@ class DevFleet:
             text=True,
             start_new_session=True,
         )
-        threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
+        self._reader.start()
 
     def stop(self, sig: int = signal.SIGTERM) -> int:
         """Signal the supervisor alone; its exit code."""
@@ -113,6 +116,11 @@ class DevFleet:
                 raise AssertionError(f"no line with {text!r} within {timeout_s:g} s; the fleet said:\n{said}") from None
             if text in line:
                 return line
+
+    def said(self) -> str:
+        """All that a process which has ended printed."""
+        self._reader.join(10)
+        return "\n".join(self.lines)
 
     def ready(self) -> None:
         """Wait until it stays."""
@@ -153,6 +161,8 @@ class DevFleet:
         """pid -> command of every process that carries this fleet's data folder in its environment."""
         mark = f"FLEET_LOCAL__DATA_DIR={self.data}".encode()
         found: dict[int, str] = {}
+        if not Path("/proc/self/environ").exists():
+            pytest.skip("SKIPPED: who belongs to a fleet is read from /proc, which is not here")
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pty
 import shutil
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
+from temporalio.client import Client
 
 from tests.local.dev_fleet import ROOT, DevFleet, until
 
@@ -100,12 +102,13 @@ def test_a_killed_supervisor_leaves_nothing_and_the_next_one_finishes_what_was_o
     for number in range(6):
         first.place(f"open-{number}")
     time.sleep(0.5)
-    workers = [w["pid"] for queue in ("orders", "payments") for w in first.workers(queue)]
+    before = first.processes()
+    assert len(before) >= 6, "supervisor, guardian, Temporal, API and two workers"
     first.process.kill()
     first.process.wait()
     with dev_fleet("--no-order", ports=first.ports) as second:
         second.ready()
-        left = set(first.processes()) & set(workers)
+        left = set(first.processes()) & set(before)
         assert not left, "the data folder is free only when the first fleet's processes have ended"
         views = [second.await_order(f"open-{number}") for number in range(6)]
         assert [view["status"] for view in views] == ["completed"] * 6
@@ -117,7 +120,7 @@ def test_a_second_fleet_in_the_same_folder_is_refused(dev_fleet: Make) -> None:
         second = dev_fleet("--no-order")
         second.start()
         assert second.process.wait(30) == 2
-        text = until(lambda: "\n".join(second.lines), 5)
+        text = second.said()
         assert f"(pid {first.process.pid})" in text
         assert "FLEET_LOCAL__DATA_DIR" in text
         assert first.process.poll() is None
@@ -136,7 +139,7 @@ def test_busy_ports_are_all_named_with_their_settings(dev_fleet: Make) -> None:
         )
         fleet.start()
         assert fleet.process.wait(30) == 2
-    text = until(lambda: "\n".join(fleet.lines), 5)
+    text = fleet.said()
     assert "set local.temporal_port (FLEET_LOCAL__TEMPORAL_PORT)" in text
     assert "set api.port (FLEET_API__PORT)" in text
     assert "Traceback" not in text
@@ -184,10 +187,11 @@ def test_what_cannot_be_served_ends_it_before_anything_starts(dev_fleet: Make, p
     fleet = dev_fleet(settings={"TEMPORAL__WORKER__PACKAGES": packages})
     fleet.start()
     assert fleet.process.wait(30) == 2
-    text = until(lambda: "\n".join(fleet.lines), 5)
+    text = fleet.said()
     assert told in text
     assert "Traceback" not in text
-    assert not fleet.processes()
+    assert not (fleet.data / "temporal.db").exists()
+    assert not (fleet.data / "logs").exists()
 
 
 def test_a_worker_that_is_stopped_from_outside_is_replaced(dev_fleet: Make) -> None:
@@ -207,7 +211,7 @@ def test_a_worker_that_cannot_run_ends_the_fleet_with_its_own_words(dev_fleet: M
     fleet = dev_fleet("--no-order", settings={"TEMPORAL__WORKER__PACKAGES": '["tests.apps.refuses"]'})
     fleet.start()
     assert fleet.process.wait(60) == 2
-    text = until(lambda: "\n".join(fleet.lines), 5)
+    text = fleet.said()
     assert "a worker cannot run:" in text
     assert "libpayments.so.2 is not installed" in text
     assert "Traceback" not in text
@@ -216,3 +220,26 @@ def test_a_worker_that_cannot_run_ends_the_fleet_with_its_own_words(dev_fleet: M
 def _ready(address: str) -> Any:
     with urllib.request.urlopen(f"http://{address}/readyz", timeout=2) as answer:
         return answer.status == 200
+
+
+def test_a_folder_that_cannot_be_used_names_the_setting(dev_fleet: Make, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file, not a folder")
+    fleet = dev_fleet("--no-order")
+    fleet.start()
+    assert fleet.process.wait(30) == 2
+    assert "FLEET_LOCAL__DATA_DIR" in fleet.said()
+    assert "Traceback" not in fleet.said()
+
+
+def test_load_places_orders_at_the_rate(dev_fleet: Make) -> None:
+    with dev_fleet("--no-order", "--load", "4") as fleet:
+        fleet.ready()
+        until(lambda: len(_placed(fleet)) >= 8, 30, 0.5)
+
+
+def _placed(fleet: DevFleet) -> list[str]:
+    async def ask() -> list[str]:
+        client = await Client.connect(fleet.temporal)
+        return [w.id async for w in client.list_workflows("WorkflowType = 'OrderWorkflow'")]
+
+    return asyncio.run(ask())

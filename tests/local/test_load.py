@@ -22,7 +22,7 @@ from tests.local.book import outcome
 from tests.local.dev_fleet import DevFleet, until
 
 Make = Callable[..., DevFleet]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 FOUR_AT_MOST = {"SCALING__MAX_REPLICAS": "4", "SCALING__STABILIZATION_WINDOW_S": "6", "SCALING__MAX_PERCENT": "100"}
 RISES_WITHIN_S = 6.0
@@ -40,7 +40,7 @@ def test_200_orders_at_once_are_met_with_more_processes_and_each_completes_once(
             rises: dict[str, float] = {}
             while len(rises) < 2 and time.monotonic() - begin < 30:
                 for queue in ("orders", "payments"):
-                    if queue not in rises and fleet.state()["queues"][queue]["wanted"] > 1:
+                    if queue not in rises and len(fleet.workers(queue)) > 1:
                         rises[queue] = time.monotonic() - begin
                 time.sleep(0.05)
             for placed in placing:
@@ -74,7 +74,8 @@ def test_processes_are_replaced_under_load_and_nothing_is_lost_or_repeated(dev_f
         fleet.ready()
         placed: list[str] = []
         done = threading.Event()
-        load = threading.Thread(target=_keep_placing, args=(fleet, placed, done))
+        refused: list[str] = []
+        load = threading.Thread(target=_keep_placing, args=(fleet, placed, refused, done))
         begin = time.monotonic()
         load.start()
         try:
@@ -86,6 +87,7 @@ def test_processes_are_replaced_under_load_and_nothing_is_lost_or_repeated(dev_f
         print(
             f"{len(in_hand)} replacements with {in_hand} activities in hand; {len(placed)} orders, {rate:.1f} a second"
         )
+        assert refused == []
         assert len(in_hand) == 2 * REPLACEMENTS
         assert min(in_hand) >= 1
         until(lambda: _open(fleet) == 0, 120, 0.5)
@@ -118,9 +120,9 @@ def test_a_queue_whose_slots_are_busy_keeps_its_processes_without_any_backlog(de
         until(lambda: _used_slots(fleet, "slow") == 4, 60, 0.2)
         pids = {w["pid"] for w in fleet.workers("slow")}
         assert len(pids) == 2
-        busy_until = time.monotonic() + 40
+        busy_until = time.monotonic() + 30
         while time.monotonic() < busy_until:
-            assert {w["pid"] for w in fleet.workers("slow")} == pids, "eight times the window without a change"
+            assert {w["pid"] for w in fleet.workers("slow")} == pids, "six times the window without a change"
             assert _used_slots(fleet, "slow") == 4
             time.sleep(0.5)
         results = asyncio.run(_results(fleet.temporal, 4))
@@ -129,24 +131,25 @@ def test_a_queue_whose_slots_are_busy_keeps_its_processes_without_any_backlog(de
         until(lambda: not fleet.workers("slow"), 60, 0.5)
 
 
-def _keep_placing(fleet: DevFleet, placed: list[str], done: threading.Event) -> None:
+def _keep_placing(fleet: DevFleet, placed: list[str], refused: list[str], done: threading.Event) -> None:
     """Place orders at the rate, however long each call takes; what the API took stands in `placed`."""
 
     def place(order_id: str) -> None:
-        fleet.place(order_id)
-        placed.append(order_id)
+        try:
+            fleet.place(order_id)
+        except OSError as error:
+            refused.append(f"{order_id}: {error}")
+        else:
+            placed.append(order_id)
 
     due = time.monotonic()
     with ThreadPoolExecutor(32) as threads:
-        calls = []
         for number in count():
             if done.is_set():
                 break
-            calls.append(threads.submit(place, f"load-{number}"))
+            threads.submit(place, f"load-{number}")
             due += 1 / ORDERS_PER_S
             time.sleep(max(0.0, due - time.monotonic()))
-        for call in calls:
-            call.result()
 
 
 def _replace_busy(fleet: DevFleet, queue: str) -> int:

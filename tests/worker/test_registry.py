@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -71,6 +72,8 @@ def test_options_that_would_be_lost_are_a_problem(registry: Registry) -> None:
 
 
 def test_two_handlers_of_one_name_are_told_with_both_places(registry: Registry) -> None:
+    for module in [name for name in sys.modules if name.startswith("tests.apps.twins")]:
+        del sys.modules[module]
     with pytest.raises(RegistrationError) as caught:
         discovery.discover(settings("tests.apps.twins"))
     text = str(caught.value)
@@ -86,7 +89,9 @@ def test_all_modules_that_cannot_be_imported_are_told_at_once(registry: Registry
     assert "tests/apps/broken/missing.py:1" in text.replace("\\", "/")
     assert "a_package_that_is_not_there" in text
     assert "Untyped.run: annotate input" in text
-    assert "tests.apps.nowhere" in text
+    assert "tests/apps/broken/untyped.py:6" in text, "the user's line, not ours"
+    assert "tests/apps/broken/below/__init__.py:3" in text, "a package below"
+    assert "temporal.worker.packages: module tests.apps.nowhere" in text
     assert "Traceback" not in text
 
 
@@ -114,6 +119,42 @@ def test_a_queue_that_looks_like_a_slip_is_doubted(registry: Registry) -> None:
     workflow_defn(queue="payments")(Alone)
     activity_defn(queue="payment")(_pay)
     assert 'Did you mean "payments"?' in registry.doubtful_queues()[0]
+
+
+def test_options_that_clash_only_together_are_told(registry: Registry) -> None:
+    activity_defn(queue="payments")(_pay)
+    clash = {
+        "temporal": {
+            "worker": {"packages": ["tests.worker.test_registry"]},
+            "activity": {"_pay": {"heartbeat_timeout_s": 20}},
+        },
+        "queues": {"payments": {"activities": {"start_to_close_timeout_s": 10}}},
+    }
+    with pytest.raises(RegistrationError, match="do not fit together: heartbeat_timeout_s"):
+        discovery.discover(Settings.model_validate(clash))
+
+
+def test_what_has_the_sdks_decorator_only_is_named(registry: Registry) -> None:
+    sys.modules.pop("tests.apps.undeclared", None)
+    discovery.discover(settings("tests.apps.undeclared"))
+    assert discovery.undeclared(["tests.apps.undeclared"]) == [
+        'activity tests.apps.undeclared.forgotten has no queue: add @activity_defn(queue="...")'
+    ]
+
+
+def test_a_method_cannot_be_an_activity(registry: Registry) -> None:
+    class Shop:
+        @activity_defn(queue="q")
+        async def pay(self, amount: int) -> int:
+            return amount
+
+    assert "Shop.pay is a method" in str(registry.problems[0])
+
+
+@pytest.mark.parametrize("name", ["", " q", "x" * 201])
+def test_a_queue_name_that_cannot_be_one_is_told(registry: Registry, name: str) -> None:
+    activity_defn(queue=name)(_pay)
+    assert "has the queue name" in str(registry.problems[0])
 
 
 def test_the_same_object_twice_is_no_news_and_on_two_queues_a_problem(registry: Registry) -> None:

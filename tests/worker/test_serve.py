@@ -147,6 +147,24 @@ def test_a_broken_configuration_is_refused_without_a_traceback(serve: Callable[.
     assert [line.split(": ")[0] for line in lines] == [f"{file}:2", f"{file}:4", f"{file}:6"]
 
 
+def test_a_workflow_that_the_sandbox_refuses_is_told_with_its_place(serve: Callable[..., Served]) -> None:
+    served = serve(TEMPORAL__WORKER__PACKAGES='["tests.apps.random_at_import"]')
+    assert served.wait(20) == 2
+    assert "tests/apps/random_at_import/__init__.py:13: " in served.text()
+    assert "must be deterministic" in served.text()
+    assert "Traceback" not in served.text()
+
+
+def test_drain_timeout_on_the_command_line_wins_over_a_queues_own(
+    serve: Callable[..., Served], temporal_address: str
+) -> None:
+    served = serve("--drain-timeout", "7", QUEUES='{"lab": {"worker": {"drain_timeout_s": 120}}}')
+    served.ready()
+    served.signal(signal.SIGTERM)
+    assert served.wait(20) == 0
+    assert "SIGTERM received; 7 s for the work in hand" in served.text()
+
+
 def test_a_health_port_that_is_taken_names_the_setting(serve: Callable[..., Served], temporal_address: str) -> None:
     served = serve(TEMPORAL__WORKER__HEALTH_PORT=temporal_address.split(":")[1])
     assert served.wait(20) == 2

@@ -50,7 +50,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(WorkflowAlreadyStartedError)
     async def duplicate(_request: Request, error: WorkflowAlreadyStartedError) -> JSONResponse:
         return problem(
-            409, "already started", f"workflow {error.workflow_id} runs already", workflow_id=error.workflow_id
+            409, "already started", f"workflow {error.workflow_id} was started before", workflow_id=error.workflow_id
         )
 
     @app.exception_handler(RPCError)

@@ -8,14 +8,21 @@ the one place that reads YAML and the environment for settings.
 from __future__ import annotations
 
 import difflib
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from app.core.config.errors import ENV_PREFIX, ConfigError, ConfigProblem, variable
 from app.core.config.model import Settings
@@ -23,6 +30,8 @@ from app.core.config.resolve import Loc, override_errors
 
 CONFIG_VARIABLE = "FLEET_CONFIG"
 DEFAULT_FILE = Path("config.yaml")
+
+_NOT_SETTINGS = (CONFIG_VARIABLE, "FLEET_TEST_", "FLEET_CACHE")
 
 _SDK_VARIABLES: dict[str, Loc] = {
     "TEMPORAL_ADDRESS": ("temporal", "address"),
@@ -48,11 +57,15 @@ def load_settings(overrides: Mapping[str, Any] | None = None, *, file: Path | No
     origin = _Origin(str(path or DEFAULT_FILE), lines)
     try:
         loaded = _loader(_plain(text, origin), dict(overrides or {}))
+    except SettingsError as error:
+        raise ConfigError(list(_not_json()) or [ConfigProblem("FLEET_*", "", str(error))]) from None
     except ValidationError as error:
         raise ConfigError([origin.problem(line["loc"], line["msg"], line["type"]) for line in error.errors()]) from None
+    if unknown := list(_unknown_variables()):
+        raise ConfigError(unknown)
     settings = Settings.model_construct(**{name: getattr(loaded, name) for name in Settings.model_fields})
     if wrong := list(override_errors(settings)):
-        raise ConfigError([origin.problem(loc, message) for loc, message in wrong])
+        raise ConfigError([origin.problem(loc, message, kind) for loc, message, kind in wrong])
     return settings
 
 
@@ -93,20 +106,59 @@ def _from_sdk_variables() -> dict[str, Any]:
     return values
 
 
+def _unknown_variables() -> Iterator[ConfigProblem]:
+    """FLEET_* variables that name no section: pydantic-settings passes over them in silence."""
+    sections = [variable([name]) for name in Settings.model_fields]
+    for name in os.environ:
+        head, *rest = name.split("__")
+        if not name.startswith(ENV_PREFIX) or name.startswith(_NOT_SETTINGS) or head in sections:
+            continue
+        near = difflib.get_close_matches(head, sections, n=1)
+        hint = f". Did you mean {'__'.join([near[0], *rest])}?" if near else ""
+        yield ConfigProblem(name, "", f"there is no such setting{hint}")
+
+
+def _not_json() -> Iterator[ConfigProblem]:
+    """The variables whose value should be a list or a section and is not: those are given as JSON."""
+    for name, value in os.environ.items():
+        loc = name.removeprefix(ENV_PREFIX).lower().split("__")
+        if name.startswith(ENV_PREFIX) and not name.startswith(_NOT_SETTINGS) and _is_complex(loc):
+            try:
+                json.loads(value)
+            except ValueError as error:
+                message = 'a list or a section is given as JSON, e.g. ["a", "b"]'
+                yield ConfigProblem(name, ".".join(loc), f"{message} ({error})")
+
+
+def _is_complex(loc: list[str]) -> bool:
+    section: type[BaseModel] | None = Settings
+    for step in loc[:-1]:
+        section = _section(section, step) if section else None
+    field = section.model_fields.get(loc[-1]) if section else None
+    if section is None or field is None:
+        return False
+    return _section(section, loc[-1]) is not None or "[" in str(field.annotation)
+
+
 def _read(path: Path) -> tuple[str, yaml.Node | None]:
     if not path.is_file():
         return "", None
-    text = path.read_text(encoding="utf-8")
     try:
-        return text, yaml.compose(text, Loader=yaml.SafeLoader)
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        # Values that have no type of theirs (a date of 2020-99-99) fail only now.
+        yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError([ConfigProblem(f"{path}:{line}", "", f"not YAML: {error.problem}")]) from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError([ConfigProblem(str(path), "", f"not YAML: {error}")]) from None
+    return text, node
 
 
 def _plain(text: str, origin: _Origin) -> dict[str, Any]:
     data = yaml.safe_load(text) or {}
-    if not isinstance(data, dict):
+    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
         raise ConfigError([origin.problem((), "the file must hold sections (`temporal:`, `queues:`, ...)")])
     return _said(Settings, data)
 
@@ -132,7 +184,7 @@ def _lines(node: yaml.Node | None, path: Loc = ()) -> dict[Loc, int]:
     lines: dict[Loc, int] = {}
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            here = (*path, key.value)
+            here = (*path, str(key.value))
             lines[here] = key.start_mark.line + 1
             lines |= _lines(value, here)
     elif isinstance(node, yaml.SequenceNode):

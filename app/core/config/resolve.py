@@ -17,6 +17,9 @@ from app.core.config.model import ActivitySettings, ScalingSettings, Settings, W
 S = TypeVar("S", bound=BaseModel)
 Loc = tuple[str | int, ...]
 
+OF_A_QUEUE = ("drain_timeout_s", "max_concurrent_activities", "max_concurrent_workflow_tasks", "workflow_cache_size")
+"""Worker settings that a queue may have for itself; the others are those of the process."""
+
 
 def merged(base: S, *overrides: Mapping[str, Any]) -> S:
     """`base` with each of `overrides` laid over it, key by key, nested sections too. Raises ValidationError."""
@@ -43,9 +46,21 @@ def activity_settings(settings: Settings, name: str, queue: str) -> ActivitySett
     return merged(settings.temporal.activities, by_queue, settings.temporal.activity.get(name, {}))
 
 
-def override_errors(settings: Settings) -> Iterator[tuple[Loc, str]]:
-    """Where and why an override does not fit its section: (path in config.yaml, sentence)."""
+def without_override(settings: Settings, section: str, key: str) -> Settings:
+    """`settings` without what queues say of `key`: for a value of the command line, which wins over all of them."""
+    queues = {
+        queue: said.model_copy(update={section: {k: v for k, v in getattr(said, section).items() if k != key}})
+        for queue, said in settings.queues.items()
+    }
+    return settings.model_copy(update={"queues": queues})
+
+
+def override_errors(settings: Settings) -> Iterator[tuple[Loc, str, str]]:
+    """Where and why an override does not fit its section: (path in config.yaml, sentence, kind of error)."""
     for queue, section in settings.queues.items():
+        for key in set(section.worker) & set(WorkerSettings.model_fields) - set(OF_A_QUEUE):
+            why = f"belongs to the process, not to a queue (of a queue: {', '.join(OF_A_QUEUE)})"
+            yield ("queues", queue, "worker", key), why, ""
         yield from _errors(settings.temporal.worker, section.worker, ("queues", queue, "worker"))
         yield from _errors(settings.temporal.activities, section.activities, ("queues", queue, "activities"))
         yield from _errors(settings.scaling, section.scaling, ("queues", queue, "scaling"))
@@ -53,12 +68,12 @@ def override_errors(settings: Settings) -> Iterator[tuple[Loc, str]]:
         yield from _errors(settings.temporal.activities, override, ("temporal", "activity", name))
 
 
-def _errors(base: BaseModel, override: Mapping[str, Any], path: Loc) -> Iterator[tuple[Loc, str]]:
+def _errors(base: BaseModel, override: Mapping[str, Any], path: Loc) -> Iterator[tuple[Loc, str, str]]:
     try:
         merged(base, override)
     except ValidationError as error:
         for line in error.errors():
-            yield (*path, *line["loc"]), line["msg"]
+            yield (*path, *line["loc"]), line["msg"], line["type"]
 
 
 def _lay_over(data: dict[str, Any], override: Mapping[str, Any]) -> None:

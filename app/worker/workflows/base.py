@@ -162,12 +162,14 @@ class BaseWorkflow(Generic[TInput, TReturn]):
     def cancel(self, reason: str = "", stop_new: bool = False) -> None:
         """Cancel the activities that run now; with `stop_new` none can be started any more.
 
-        Activities started later still run by default, so that compensations can. What cannot be promised: a body that
-        does not heartbeat is never told and may finish its work.
+        Activities started later still run by default, so that compensations can; a second signal leaves those alone.
+        What cannot be promised: a body that does not heartbeat is never told and may finish its work.
         """
-        self._cancelled = True
-        self._cancel_reason = reason
-        self._stop_new = stop_new
+        again, self._cancelled = self._cancelled, True
+        self._cancel_reason = self._cancel_reason or reason
+        self._stop_new = self._stop_new or stop_new
+        if again:
+            return
         for handle in list(self._running):
             handle.cancel()
 

@@ -33,8 +33,7 @@ class OrderWorkflow(BaseWorkflow[OrderInput, OrderOutput]):
             shipment = await self._step("shipment", schedule_shipment, input.address)
         except (ActivityError, CancelledError, asyncio.CancelledError):
             self._state["step"] = "undoing"
-            for compensate in reversed(undo):
-                await compensate()
+            await self._undo(undo)
             self._state["step"] = "undone"
             if self.is_cancelled:
                 return OrderOutput(order_id=input.order_id, status="cancelled")
@@ -46,6 +45,17 @@ class OrderWorkflow(BaseWorkflow[OrderInput, OrderOutput]):
             payment_id=payment.payment_id,
             tracking_number=shipment.tracking_number,
         )
+
+    async def _undo(self, undo: list[Callable[[], Awaitable[None]]]) -> None:
+        """Undo in reverse; one that cannot be undone does not keep the others from it."""
+        failures: list[ActivityError] = []
+        for compensate in reversed(undo):
+            try:
+                await compensate()
+            except ActivityError as failure:
+                failures.append(failure)
+        if failures:
+            raise failures[0]
 
     async def _step(self, name: str, activity: Callable[[A], Awaitable[R]], arg: A) -> R:
         if self.is_cancelled:

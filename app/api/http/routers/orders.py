@@ -42,14 +42,14 @@ class OrderView(BaseModel):
 
 @router.post("", status_code=202)
 async def place_order(order: OrderInput, response: Response, temporal: Temporal) -> Placed:
-    """Start the order's workflow; the id makes it idempotent: a second start of the same order answers 409."""
+    """Start the order's workflow; its id is unique: the same order again, open or ended, answers 409."""
     async with asyncio.timeout(temporal.rpc_timeout.total_seconds()):
         client = await temporal.get_client()
         handle = await OrderWorkflow.start_workflow(
             client,
             input=order,
             id=_workflow_id(order.order_id),
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
         )
     response.headers["Location"] = f"/orders/{order.order_id}"
     return Placed(order_id=order.order_id, workflow_id=handle.id, run_id=handle.result_run_id)

@@ -79,7 +79,7 @@ class TemporalClientService:
         return timedelta(seconds=self._settings.rpc_timeout_s)
 
     async def get_client(self) -> Client:
-        """The connected client. Raises TemporalUnavailable, within temporal.rpc_timeout_s."""
+        """The connected client. Raises TemporalUnavailable; an attempt takes temporal.rpc_timeout_s at most."""
         if self._client is not None:
             return self._client
         async with self._lock:

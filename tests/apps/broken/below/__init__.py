@@ -1,0 +1,3 @@
+"""A package whose own import fails."""
+
+raise RuntimeError("no settings for below")
