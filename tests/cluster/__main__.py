@@ -9,7 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from .node.build import BuildFailed, GoMissing, cache_home, locked, say
+from tests.parts.building import BuildFailed, GoMissing, cache_home, locked, say
+
 from .node.node import Node, NodeFailed
 from .node.packages import PackagesMissing, install, missing
 from .node.pki import CONTEXT

@@ -23,9 +23,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.parts.building import GoMissing, cache_home, locked
+
 from .client import Cluster
 from .node import image
-from .node.build import GoMissing, cache_home, locked, programs
+from .node.build import programs
 from .node.node import Node
 from .node.packages import install
 from .node.pki import CONTEXT

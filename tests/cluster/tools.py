@@ -14,7 +14,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from .node.build import cache_home, locked, say
+from tests.parts.building import cache_home, locked, say
 
 
 class ToolMissing(RuntimeError):

@@ -15,7 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from .system import Unavailable, cache_home, locked, run, say
+from tests.parts.building import cache_home, locked, say
+
+from .system import Unavailable, run
 
 SUITE = "trixie"
 PYTHON = "3.13"

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.parts.building import cache_home, locked, say
+
 from . import base
-from .system import cache_home, locked, require, run, say, unmount_below
+from .system import require, run, unmount_below
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "docker.io/library/worker-fleet:test"

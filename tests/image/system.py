@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
+
+from tests.parts.building import say
 
 LEAVE = "FLEET_TEST_CLUSTER"
 """Set to "build" it allows to install programs system-wide: the same word as for the test cluster."""
@@ -59,25 +58,6 @@ def _install(packages: list[str]) -> None:
     run([*apt, "install", "--yes", "--no-install-recommends", *packages])
     if missing := _missing():
         raise CommandFailed(f"still missing after apt-get: {' '.join(missing)}")
-
-
-def cache_home() -> Path:
-    """The folder of everything that is kept between runs: $FLEET_CACHE, else ~/.cache/worker-fleet."""
-    return Path(os.environ.get("FLEET_CACHE", "~/.cache/worker-fleet")).expanduser().resolve()
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds an exclusive lock on a file, made if missing; waits for whoever holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def say(text: str) -> None:
-    """One line of progress on standard error, at once."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def run(command: Sequence[str], **env: str) -> str:

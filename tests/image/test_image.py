@@ -17,10 +17,10 @@ import pytest
 
 from app.core.ports import free_port
 from app.local.orders import Customer
+from tests.parts.building import say
 
 from . import base, build
 from .container import Image, image_id, started, unpack
-from .system import say
 
 DOCKERFILE = (build.ROOT / "Dockerfile").read_text()
 SERVE = ("python", "-m", "app.worker.main", "serve")

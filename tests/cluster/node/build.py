@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
-import shutil
 import subprocess
-import sys
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+
+from tests.parts.building import BuildFailed, Go, cache_home, locked, say
 
 _HERE = Path(__file__).resolve().parent
 _SAY_EACH_S = 30.0
@@ -31,60 +27,20 @@ _STAMP = {
 }
 
 
-class GoMissing(RuntimeError):
-    """There is no Go toolchain to build the node with."""
-
-
-class BuildFailed(RuntimeError):
-    """A program did not build; the message ends with the tail of Go's output."""
-
-
-def cache_home() -> Path:
-    """The folder of everything that is kept between runs: $FLEET_CACHE, else ~/.cache/worker-fleet."""
-    return Path(os.environ.get("FLEET_CACHE", "~/.cache/worker-fleet")).expanduser().resolve()
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds an exclusive lock on a file, made if missing; waits for whoever holds it, and says so."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"waiting for another run, which holds {path}")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def say(text: str) -> None:
-    """One line of progress on standard error, at once."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def programs() -> Path:
     """The folder with `kubenode`, `pause` and `probe`, built first (about 10 CPU minutes) if missing.
 
     Raises GoMissing, BuildFailed.
     """
-    go = _go()
-    env = os.environ | {"GOTOOLCHAIN": "local", "GOFLAGS": "-buildvcs=false", "GOWORK": "off", "CGO_ENABLED": "0"}
-    home = cache_home() / "kubenode" / _key(_run([go, "version"], env))
+    go = Go(_HERE)
+    home = cache_home() / "kubenode" / _key(go.run("version"))
     # Each program appears whole, by a rename, and this one last.
     if (home / "kubenode").exists():
         return home
     with locked(home / "lock"):
         if not (home / "kubenode").exists():
-            _build(go, env, home)
+            _build(go, home)
     return home
-
-
-def _go() -> str:
-    path = os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/local/go/bin"
-    go = shutil.which("go", path=path)
-    if go is None:
-        raise GoMissing("no `go` on PATH or in Go's standard place: install Go 1.26 or newer")
-    return go
 
 
 def _flags() -> list[str]:
@@ -99,42 +55,27 @@ def _key(go_version: str) -> str:
     return pins.hexdigest()[:16]
 
 
-def _run(command: list[str], env: dict[str, str]) -> str:
-    done = subprocess.run(
-        command,
-        check=False,
-        cwd=_HERE,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    if done.returncode:
-        raise BuildFailed(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout[-4000:]}")
-    return done.stdout
-
-
-def _build(go: str, env: dict[str, str], home: Path) -> None:
+def _build(go: Go, home: Path) -> None:
     say(f"building Kubernetes {VERSION} with Go, once, about 10 CPU minutes, cached in {home}")
     began = time.monotonic()
-    packages = _download(go, env)
+    packages = go.download("-tags", "providerless", "./...")
     say(f"  {time.monotonic() - began:.0f} s: its modules are here")
     for program, package in _PROGRAMS.items():
         temp = home / f"{program}.tmp"
-        _compile(["nice", go, "build", "-v", *_flags(), "-o", str(temp), package], env, packages)
+        _compile(go, ["build", "-v", *_flags(), "-o", str(temp), package], packages)
         temp.replace(home / program)
         say(f"  {time.monotonic() - began:.0f} s: built {program}")
 
 
-def _compile(command: list[str], env: dict[str, str], packages: int) -> None:
+def _compile(go: Go, arguments: list[str], packages: int) -> None:
     """Runs a build that names each package as it comes to it, and says every 30 s how far it is."""
+    command = ["nice", go.program, *arguments]
     began = said = time.monotonic()
     tail: deque[str] = deque(maxlen=100)
     with subprocess.Popen(
         command,
         cwd=_HERE,
-        env=env,
+        env=go.env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -148,18 +89,3 @@ def _compile(command: list[str], env: dict[str, str], packages: int) -> None:
                 say(f"  {said - began:.0f} s: compiled {count} packages of {packages}, less those of earlier builds")
     if running.returncode:
         raise BuildFailed(f"{' '.join(command)}: exit {running.returncode}\n{''.join(tail)[-4000:]}")
-
-
-def _download(go: str, env: dict[str, str]) -> int:
-    """The number of packages of all programs, whose modules it downloads."""
-    # `go mod download` would fetch every module of the graph; this fetches those that the programs need.
-    for attempt in range(3):
-        try:
-            listed = _run(["nice", go, "list", "-mod=readonly", "-deps", "-tags", "providerless", "./..."], env)
-            return len(listed.splitlines())
-        except BuildFailed:
-            # The module proxy's name lookups time out on a loaded machine.
-            if attempt == 2:
-                raise
-            time.sleep(5)
-    raise AssertionError("unreachable")

@@ -13,9 +13,11 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from tests.parts.building import cache_home, locked
+
 from . import image, pki, traces
 from .api import Api
-from .build import cache_home, locked, programs
+from .build import programs
 from .components import PAUSE_IMAGE, Layout, components, write_configs
 from .packages import PATH, PackagesMissing, cni_folder, missing
 from .ranges import Ranges, free, taken

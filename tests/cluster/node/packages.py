@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from .build import say
+from tests.parts.building import say
 
 # program: its Debian package.
 _PROGRAMS = {

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
-import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from tests.parts.building import BuildFailed, Go, GoMissing, cache_home, locked, say
+
+__all__ = ["BuildFailed", "GoMissing", "Jaeger", "Span", "binary"]
 
 _HERE = Path(__file__).resolve().parent
 _PACKAGE = "github.com/jaegertracing/jaeger/cmd/jaeger"
@@ -28,14 +28,6 @@ _PORTS = ("OTLP_GRPC", "OTLP_HTTP", "QUERY_HTTP", "QUERY_GRPC")
 _START_LIMIT_S = 20.0
 # No proxy settings of the environment may apply to loopback.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-class GoMissing(RuntimeError):
-    """There is no Go toolchain to build Jaeger with."""
-
-
-class BuildFailed(RuntimeError):
-    """Jaeger did not build; the message ends with the tail of Go's output."""
 
 
 @dataclass(frozen=True)
@@ -52,77 +44,28 @@ class Span:
     tags: dict[str, object]
 
 
-def _go() -> str:
-    path = os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/local/go/bin"
-    go = shutil.which("go", path=path)
-    if go is None:
-        raise GoMissing("no `go` on PATH or in Go's standard place: install Go 1.25 or newer")
-    return go
-
-
-def _run(command: list[str], env: dict[str, str]) -> str:
-    done = subprocess.run(
-        command,
-        check=False,
-        cwd=_HERE,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    if done.returncode:
-        raise BuildFailed(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout[-4000:]}")
-    return done.stdout
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def binary() -> Path:
     """The cached Jaeger binary, built first (about 7 CPU minutes) if missing. Raises GoMissing, BuildFailed."""
-    go = _go()
-    env = os.environ | {"GOTOOLCHAIN": "local", "GOFLAGS": "-buildvcs=false", "GOWORK": "off", "CGO_ENABLED": "0"}
-    version = _run([go, "version"], env)
-    pins = (_HERE / "go.mod").read_bytes() + (_HERE / "go.sum").read_bytes() + version.encode()
-    cache = Path(os.environ.get("FLEET_CACHE", "~/.cache/worker-fleet")).expanduser().resolve()
-    home = cache / "jaeger" / hashlib.sha256(pins).hexdigest()[:16]
+    go = Go(_HERE)
+    pins = (_HERE / "go.mod").read_bytes() + (_HERE / "go.sum").read_bytes() + go.run("version").encode()
+    home = cache_home() / "jaeger" / hashlib.sha256(pins).hexdigest()[:16]
     target = home / "jaeger"
     if target.exists():
         return target
-    home.mkdir(parents=True, exist_ok=True)
-    with _locked(home / "lock"):
+    with locked(home / "lock"):
         if not target.exists():
-            _build(go, env, target)
+            _build(go, target)
     return target
 
 
-def _build(go: str, env: dict[str, str], target: Path) -> None:
-    print(f"building Jaeger with Go, once, about 7 CPU minutes, cached in {target.parent}", file=sys.stderr, flush=True)
+def _build(go: Go, target: Path) -> None:
+    say(f"building Jaeger with Go, once, about 7 CPU minutes, cached in {target.parent}")
     began = time.monotonic()
-    _download(go, env)
+    go.download(_PACKAGE)
     temp = target.with_name("jaeger.tmp")
-    build = ["build", "-mod=readonly", "-trimpath", "-ldflags", "-s -w", "-o", str(temp), _PACKAGE]
-    _run(["nice", go, *build], env)
+    go.run("build", "-mod=readonly", "-trimpath", "-ldflags", "-s -w", "-o", str(temp), _PACKAGE)
     temp.replace(target)
-    print(f"built Jaeger in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-
-
-def _download(go: str, env: dict[str, str]) -> None:
-    # `go mod download` would fetch every module of the graph; this fetches those that the binary needs.
-    for attempt in range(3):
-        try:
-            _run(["nice", go, "list", "-mod=readonly", "-deps", _PACKAGE], env)
-            return
-        except BuildFailed:
-            # The module proxy's name lookups time out on a loaded machine.
-            if attempt == 2:
-                raise
-            time.sleep(5)
+    say(f"built Jaeger in {time.monotonic() - began:.0f} s")
 
 
 def _free_ports(count: int) -> list[int]:
