@@ -7,6 +7,7 @@ not scaled by it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from app.scaling.fleet import Pool
 from app.scaling.policy import Decision
 
 Body = dict[str, Any]
+RELIST_S = 60.0
 
 
 @dataclass
@@ -29,6 +31,13 @@ class Objects:
 
     pools: dict[str, Body] = field(default_factory=dict)
     deployments: dict[str, Body] = field(default_factory=dict)
+    listed_at: float = 0.0
+
+    async def relist(self, kube: Kube) -> None:
+        """Put right what the watch missed. Raises CrdMissing, ApiError."""
+        self.pools = {body["metadata"]["name"]: dict(body) for body in await kube.list_pools()}
+        self.deployments = {body["metadata"]["name"]: body for body in await kube.list_deployments()}
+        self.listed_at = time.monotonic()
 
     def deployment_of(self, pool: str) -> Body | None:
         """The Deployment that a pool scales."""
@@ -52,8 +61,16 @@ class _Seen:
 class KubernetesFleet:
     """Pools of one release in one namespace."""
 
-    def __init__(self, kube: Kube, objects: Objects, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        objects: Objects,
+        on_look: Callable[[], None],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`on_look` is called as each look begins: a sign of life."""
         self._kube = kube
+        self._on_look = on_look
         self._objects = objects
         self._clock = clock
         self._seen: dict[str, _Seen] = {}
@@ -62,6 +79,9 @@ class KubernetesFleet:
 
     async def pools(self) -> Sequence[Pool]:
         """Every pool that has a Deployment; a pin is brought about here."""
+        self._on_look()
+        if time.monotonic() - self._objects.listed_at > RELIST_S:
+            await self._objects.relist(self._kube)
         seen: dict[str, _Seen] = {}
         for name, body in sorted(self._objects.pools.items()):
             deployment = self._objects.deployment_of(name)

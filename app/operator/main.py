@@ -29,12 +29,12 @@ from app.core.telemetry import logs, tracing
 from app.core.telemetry.runtime import client_runtime
 from app.operator.fleet import KubernetesFleet, Objects
 from app.operator.kube import MANAGER, CrdMissing, Kube
-from app.operator.watch import RELIST_S, registry, relist
+from app.operator.watch import registry
 from app.operator.workerpool import INSTANCE_LABEL
 from app.scaling.autoscaler import Autoscaler
 
 HUNG_S = 60.0
-"""Without a finished look for so long the process is hung; a look has limits of its own, far below."""
+"""Without a new look for so long the process is hung; a look has limits of its own, far below."""
 STOP_S = 10.0
 """For kopf to end its watches; it has been seen to wait for ever."""
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -43,7 +43,7 @@ log = logging.getLogger("app.operator")
 
 
 class Pulse:
-    """When the last look was finished; read by the probe and the watchdog, which are other threads."""
+    """When the last look began; read by the probe and the watchdog, which are other threads."""
 
     def __init__(self) -> None:
         self._at = time.monotonic()
@@ -59,7 +59,7 @@ class Pulse:
         """End the process when it hangs."""
         while self.age_s < HUNG_S:
             time.sleep(1.0)
-        log.error("no look was finished for %.0f s: leaving, so that the kubelet starts a new process", self.age_s)
+        log.error("no look for %.0f s: leaving, so that the kubelet starts a new process", self.age_s)
         finish(1)
 
 
@@ -99,11 +99,11 @@ async def _operate(settings: Settings, pulse: Pulse) -> None:
         AsyncClient(namespace=where, field_manager=MANAGER), where, {INSTANCE_LABEL: release} if release else {}
     )
     # Before anything is watched: kopf itself would wait for ever, silently, for a CRD that is not there.
-    await relist(kube, objects)
+    await objects.relist(kube)
     service = TemporalClientService(settings.temporal, runtime=client_runtime())
     autoscaler = Autoscaler(
         service.get_client,
-        KubernetesFleet(kube, objects),
+        KubernetesFleet(kube, objects, pulse.beat),
         poll_s=settings.operator.poll_s,
         heartbeat_interval_s=settings.temporal.worker.heartbeat_interval_s,
     )
@@ -112,7 +112,7 @@ async def _operate(settings: Settings, pulse: Pulse) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
     log.info("scaling the pools of %s in %s", release or "every release", where)
-    looking = asyncio.create_task(_look(autoscaler, kube, objects, pulse, settings.operator.poll_s), name="autoscaler")
+    looking = asyncio.create_task(autoscaler.run(stop), name="autoscaler")
     watching = asyncio.create_task(
         kopf.operator(
             registry=registry(objects, release),
@@ -125,30 +125,17 @@ async def _operate(settings: Settings, pulse: Pulse) -> None:
     )
     await asyncio.wait({looking, watching, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
     stop.set()
-    looking.cancel()
     await asyncio.wait({looking, watching}, timeout=STOP_S)
     for task in (looking, watching):
         if task.done() and not task.cancelled() and (error := task.exception()):
             raise error
 
 
-async def _look(autoscaler: Autoscaler, kube: Kube, objects: Objects, pulse: Pulse, poll_s: float) -> None:
-    listed_at = time.monotonic()
-    while True:
-        begin = time.monotonic()
-        await autoscaler.tick()
-        pulse.beat()
-        if begin - listed_at > RELIST_S:
-            await relist(kube, objects)
-            listed_at = begin
-        await asyncio.sleep(max(0.0, poll_s - (time.monotonic() - begin)))
-
-
 def _serve_probes(settings: Settings, pulse: Pulse) -> None:
     from prometheus_client import generate_latest
 
     def livez() -> Answer:
-        return verdict(pulse.age_s < HUNG_S, f"the last look was finished {pulse.age_s:.0f} s ago")
+        return verdict(pulse.age_s < HUNG_S, f"the last look began {pulse.age_s:.0f} s ago")
 
     routes = {"/livez": livez, "/metrics": lambda: Answer(200, generate_latest(), PROMETHEUS_TEXT)}
     operator = settings.operator

@@ -1,8 +1,8 @@
 """kopf watches WorkerPools and their Deployments; this keeps `Objects` as they are now, and nothing more.
 
 Only low-level event handlers: timers, daemons and handlers of creation or change would put finalizers and annotations
-on the objects, and a `helm uninstall` would hang on them once the operator is gone. A watch can fall silent without an
-error, so a list once a minute puts right whatever it missed.
+on the objects, and a `helm uninstall` would hang on them once the operator is gone. What a watch that fell silent has
+missed is put right by a list once a minute (`Objects.relist`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ from typing import Any
 import kopf
 
 from app.operator.fleet import Objects
-from app.operator.kube import Kube
 from app.operator.workerpool import GROUP, INSTANCE_LABEL, PLURAL, POOL_LABEL, VERSION
 
-RELIST_S = 60.0
 CREDENTIALS_S = 600.0
 """Projected tokens are renewed in their file; so long a copy of one is used."""
 
@@ -56,16 +54,6 @@ def registry(objects: Objects, release: str) -> kopf.OperatorRegistry:
         _keep(objects.deployments, type, name or "", body)
 
     return handlers
-
-
-async def relist(kube: Kube, objects: Objects) -> None:
-    """Put right what the watch missed. Raises CrdMissing, ApiError."""
-    pools = {body["metadata"]["name"]: dict(body) for body in await kube.list_pools()}
-    deployments = {body["metadata"]["name"]: body for body in await kube.list_deployments()}
-    objects.pools.clear()
-    objects.pools.update(pools)
-    objects.deployments.clear()
-    objects.deployments.update(deployments)
 
 
 def _keep(kept: dict[str, dict[str, Any]], event: str | None, name: str, body: kopf.Body) -> None:
