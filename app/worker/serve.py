@@ -93,6 +93,7 @@ def _serve(settings: Settings, queues: list[str] | None, connect_timeout_s: floa
         def request_stop(name: str) -> None:
             # The deadline first: whatever comes after it may block.
             watchdog.arm()
+            manager.state.phase = "draining"  # readiness goes at once, even while the loop is blocked
             with suppress(RuntimeError):  # the loop has closed: the process is leaving already
                 loop.call_soon_threadsafe(stop.set)
             log.info("drain: %s received; %g s for the work in hand", name, budget.drain_s)
