@@ -56,7 +56,7 @@ class _WorkflowWait(WorkflowInboundInterceptor):
     async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
         info = workflow.info()
         if not workflow.unsafe.is_replaying():
-            _record(info.task_queue, info.start_time, workflow.now(), {"temporalWorkflowID": info.workflow_id})
+            _record(info.task_queue, info.workflow_start_time, workflow.now(), {"temporalWorkflowID": info.workflow_id})
         return await super().execute_workflow(input)
 
 
