@@ -7,12 +7,22 @@ import os
 import pytest
 
 from tests.cluster.fixtures import cluster, namespace
+from tests.cluster.release import postgres_for_pods, temporal_for_pods
 from tests.image.fixtures import image
 from tests.parts.fixtures import jaeger
 from tests.parts.postgres import postgres_url
 from tests.parts.temporal import temporal_address
 
-__all__ = ["cluster", "image", "jaeger", "namespace", "postgres_url", "temporal_address"]
+__all__ = [
+    "cluster",
+    "image",
+    "jaeger",
+    "namespace",
+    "postgres_for_pods",
+    "postgres_url",
+    "temporal_address",
+    "temporal_for_pods",
+]
 
 
 @pytest.fixture(autouse=True)

@@ -56,6 +56,30 @@ class Cluster:
         """What helm 3 printed. Raises CommandFailed, subprocess.TimeoutExpired."""
         return self._run("helm3", args, namespace, None, limit_s)
 
+    def start_kubectl(self, *args: str, namespace: str | None = None) -> subprocess.Popen[str]:
+        """A kubectl that goes on (watch, logs -f, proxy); its output is a pipe. The caller ends it."""
+        command = [str(tool("kubectl")), *(("--namespace", namespace) if namespace else ()), *args]
+        return subprocess.Popen(
+            command,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    @contextmanager
+    def proxy(self) -> Iterator[str]:
+        """An http:// address of this machine that is the API server's: the way to Services that any cluster has."""
+        process = self.start_kubectl("proxy", "--port=0")
+        try:
+            assert process.stdout is not None
+            # "Starting to serve on 127.0.0.1:40001"
+            yield "http://" + process.stdout.readline().split()[-1]
+        finally:
+            process.terminate()
+            process.wait(10)
+
     def load_image(self, tar: Path) -> list[str]:
         """Gives the cluster the images of a tar (OCI or Docker): pods name them as returned, imagePullPolicy Never."""
         return self.load(tar)

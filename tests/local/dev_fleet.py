@@ -72,6 +72,11 @@ class DevFleet:
         return f"http://127.0.0.1:{self.ports['api']}"
 
     @property
+    def ledger(self) -> str:
+        """SQLAlchemy URL of the example's book."""
+        return f"sqlite:///{self.data / 'ledger.db'}"
+
+    @property
     def env(self) -> dict[str, str]:
         """The environment of the supervisor."""
         return dict(self._env)

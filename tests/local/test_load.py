@@ -7,19 +7,18 @@ import json
 import os
 import re
 import signal
-import threading
 import time
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 from typing import Any
 
 import pytest
 from temporalio.client import Client
 
-from tests.local.book import outcome
 from tests.local.dev_fleet import DevFleet, until
+from tests.orders.book import outcome
+from tests.orders.load import SteadyOrders
 
 Make = Callable[..., DevFleet]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -52,7 +51,7 @@ def test_200_orders_at_once_are_met_with_more_processes_and_each_completes_once(
         until(lambda: _open(fleet) == 0, 180, 0.5)
         print(f"all done after {time.monotonic() - begin:.1f} s")
         until(lambda: all(fleet.state()["queues"][q]["wanted"] == 1 for q in ("orders", "payments")), 90, 0.5)
-        seen = asyncio.run(outcome(fleet.temporal, fleet.data, workflow_ids))
+        seen = asyncio.run(outcome(fleet.temporal, fleet.ledger, workflow_ids))
         assert seen.not_completed == []
         assert seen.completed == 200
         assert seen.repeated == seen.retried == []
@@ -72,26 +71,15 @@ def test_processes_are_replaced_under_load_and_nothing_is_lost_or_repeated(dev_f
     one_each = {"SCALING__MAX_REPLICAS": "1", "TEMPORAL__WORKER__MAX_CONCURRENT_ACTIVITIES": "30"}
     with dev_fleet("--no-order", settings=one_each) as fleet:
         fleet.ready()
-        placed: list[str] = []
-        done = threading.Event()
-        refused: list[str] = []
-        load = threading.Thread(target=_keep_placing, args=(fleet, placed, refused, done))
-        begin = time.monotonic()
-        load.start()
-        try:
+        with SteadyOrders(fleet.place, ORDERS_PER_S) as load:
             in_hand = [_replace_busy(fleet, queue) for _ in range(REPLACEMENTS) for queue in ("payments", "orders")]
-        finally:
-            done.set()
-            load.join()
-        rate = len(placed) / (time.monotonic() - begin)
-        print(
-            f"{len(in_hand)} replacements with {in_hand} activities in hand; {len(placed)} orders, {rate:.1f} a second"
-        )
-        assert refused == []
+        placed = load.placed
+        print(f"{len(in_hand)} replacements with {in_hand} activities in hand; {len(placed)} orders, {load.rate:.1f}/s")
+        assert load.refused == []
         assert len(in_hand) == 2 * REPLACEMENTS
         assert min(in_hand) >= 1
         until(lambda: _open(fleet) == 0, 120, 0.5)
-        seen = asyncio.run(outcome(fleet.temporal, fleet.data, [f"order-{order_id}" for order_id in placed]))
+        seen = asyncio.run(outcome(fleet.temporal, fleet.ledger, [f"order-{order_id}" for order_id in placed]))
         assert seen.not_completed == []
         # What was handed to a poll that was just given up runs once, as attempt 2, after the start-to-close timeout.
         print(f"handed to a leaving worker and started elsewhere later: {seen.retried or 'none'}")
@@ -129,27 +117,6 @@ def test_a_queue_whose_slots_are_busy_keeps_its_processes_without_any_backlog(de
         assert results == [("rested", 1)] * 4, "result and attempt of each"
         # And what is idle afterwards may go.
         until(lambda: not fleet.workers("slow"), 60, 0.5)
-
-
-def _keep_placing(fleet: DevFleet, placed: list[str], refused: list[str], done: threading.Event) -> None:
-    """Place orders at the rate, however long each call takes; what the API took stands in `placed`."""
-
-    def place(order_id: str) -> None:
-        try:
-            fleet.place(order_id)
-        except OSError as error:
-            refused.append(f"{order_id}: {error}")
-        else:
-            placed.append(order_id)
-
-    due = time.monotonic()
-    with ThreadPoolExecutor(32) as threads:
-        for number in count():
-            if done.is_set():
-                break
-            threads.submit(place, f"load-{number}")
-            due += 1 / ORDERS_PER_S
-            time.sleep(max(0.0, due - time.monotonic()))
 
 
 def _replace_busy(fleet: DevFleet, queue: str) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
@@ -31,8 +30,8 @@ class Outcome:
     """Bodies that ran as a later attempt: an earlier one was lost, or failed."""
 
 
-async def outcome(address: str, data: Path, workflow_ids: Iterable[str]) -> Outcome:
-    """Read histories and ledger of `workflow_ids`."""
+async def outcome(address: str, ledger: str, workflow_ids: Iterable[str]) -> Outcome:
+    """Read histories and ledger (an SQLAlchemy URL) of `workflow_ids`."""
     client = await Client.connect(address)
     ids = list(workflow_ids)
     gate = asyncio.Semaphore(20)
@@ -46,7 +45,7 @@ async def outcome(address: str, data: Path, workflow_ids: Iterable[str]) -> Outc
         return workflow_id, described.status == WorkflowExecutionStatus.COMPLETED, scheduled
 
     seen = await asyncio.gather(*map(look, ids))
-    with Session(create_engine(f"sqlite:///{data / 'ledger.db'}")) as session:
+    with Session(create_engine(ledger)) as session:
         starts = [row for row in session.scalars(select(BodyStart)) if row.workflow_id in set(ids)]
     counts: dict[tuple[str, str], int] = {}
     for row in starts:
