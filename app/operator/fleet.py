@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from app.operator.kube import Kube
+from app.operator.kube import HPA_MANAGER, Kube
 from app.operator.ownership import Control, Mode, control, differs
 from app.operator.status import pool_status
 from app.operator.workerpool import POOL_LABEL, Remembered, WorkerPool, read_pool, read_status
@@ -31,12 +31,15 @@ class Objects:
 
     pools: dict[str, Body] = field(default_factory=dict)
     deployments: dict[str, Body] = field(default_factory=dict)
+    autoscalers: dict[str, str] = field(default_factory=dict)
+    """Deployment -> HorizontalPodAutoscaler; not watched, seldom there."""
     listed_at: float = 0.0
 
     async def relist(self, kube: Kube) -> None:
         """Put right what the watch missed. Raises CrdMissing, ApiError."""
         self.pools = {body["metadata"]["name"]: dict(body) for body in await kube.list_pools()}
         self.deployments = {body["metadata"]["name"]: body for body in await kube.list_deployments()}
+        self.autoscalers = await kube.list_autoscalers()
         self.listed_at = time.monotonic()
 
     def deployment_of(self, pool: str) -> Body | None:
@@ -135,7 +138,11 @@ class KubernetesFleet:
         if own is not None and foreign is None:
             # Ours and yet another number: the watch has not brought our own write back yet.
             live = own
-        verdict = control(pool, remembered, live, foreign, self._clock())
+        if foreign == HPA_MANAGER:
+            # Its name stays on the field when the HorizontalPodAutoscaler is gone: then nobody holds the number.
+            self._objects.autoscalers, foreign = await self._kube.list_autoscalers(), None
+        hpa = self._objects.autoscalers.get(name)
+        verdict = control(pool, remembered, live, self._clock(), foreign=foreign, hpa=hpa)
         labels = spec["selector"].get("matchLabels", {})
         seen = _Seen(
             pool=pool,

@@ -21,12 +21,15 @@ from lightkube.models.core_v1 import EventSource, ObjectReference
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.operators import exists
 from lightkube.resources.apps_v1 import Deployment
+from lightkube.resources.autoscaling_v2 import HorizontalPodAutoscaler
 from lightkube.resources.core_v1 import Event
 from lightkube.types import PatchType
 
 from app.operator.workerpool import GROUP, KIND, PLURAL, POOL_LABEL, VERSION, WorkerPool
 
 MANAGER = "workerfleet-operator"
+HPA_MANAGER = "kube-controller-manager"
+"""Field manager of what a HorizontalPodAutoscaler writes."""
 
 WorkerPools = create_namespaced_resource(GROUP, VERSION, KIND, PLURAL)
 
@@ -65,6 +68,15 @@ class Kube:
         """All Deployments of pools of this release, as plain data."""
         labels = {**self._selector, POOL_LABEL: exists()}
         return [d.to_dict() async for d in self._client.list(Deployment, namespace=self._namespace, labels=labels)]
+
+    async def list_autoscalers(self) -> dict[str, str]:
+        """Deployment -> the HorizontalPodAutoscaler that scales it."""
+        found: dict[str, str] = {}
+        async for hpa in self._client.list(HorizontalPodAutoscaler, namespace=self._namespace):
+            target = hpa.spec.scaleTargetRef
+            if target.kind == "Deployment" and hpa.metadata:
+                found[target.name] = hpa.metadata.name or ""
+        return found
 
     async def scale(self, deployment: str, replicas: int) -> None:
         """Make `replicas` the number that is wanted, and ours."""

@@ -123,6 +123,7 @@ def test_the_operator_may_do_what_it_does_and_nothing_else(helm: Helm, cost: boo
         ("workerfleet.dev", "workerpools/status"): ["patch"],
         ("apps", "deployments"): ["list", "watch"],
         ("apps", "deployments/scale"): ["patch"],
+        ("autoscaling", "horizontalpodautoscalers"): ["list"],
         ("", "events"): ["create"],
     }
     if cost:
