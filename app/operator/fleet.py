@@ -16,7 +16,7 @@ from typing import Any
 from app.operator.kube import HPA_MANAGER, Kube
 from app.operator.ownership import Control, Mode, control, differs
 from app.operator.status import pool_status
-from app.operator.workerpool import POOL_LABEL, Remembered, WorkerPool, read_pool, read_status
+from app.operator.workerpool import POOL_LABEL, Remembered, WorkerPool, read_pool, read_status, timestamp
 from app.scaling.demand import Demand
 from app.scaling.fleet import Pool
 from app.scaling.policy import Decision
@@ -119,7 +119,7 @@ class KubernetesFleet:
             decision=decision,
         )
         if status != self._shown.get(pool.name):
-            await self._kube.write_status(pool.name, status)
+            await self._kube.write_status(pool.name, {**status, "observedTime": timestamp(self._clock())})
             self._shown[pool.name] = status
 
     def _remembered(self, name: str, body: Body) -> Remembered:
