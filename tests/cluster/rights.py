@@ -48,6 +48,9 @@ class Request:
     target: Body | None
     """What it was about, as audit.k8s.io/v1 says; None for what is no resource."""
 
+    def __str__(self) -> str:
+        return f"{self.verb} {self.uri} by {self.account}"
+
     def right(self, rights: set[Right]) -> Right:
         """The right that it needed; the limited one only where `rights` hold no wider one."""
         about = self.target or {}
