@@ -53,7 +53,8 @@ def main(argv: list[str] | None = None) -> None:
         use(settings)
     except ConfigError as error:
         fail(error)
-    tracing.configure("worker")
+    # Each pool is a service of its own in traces.
+    tracing.configure(f"worker-{arguments.queue[0]}" if len(arguments.queue or ()) == 1 else "worker")
     code = _serve(settings, arguments.queue, arguments.connect_timeout)
     finish(code, flush_s=settings.temporal.worker.flush_timeout_s)
 
