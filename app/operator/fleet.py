@@ -60,6 +60,10 @@ class _Seen:
     control: Control
     written: int | None = None
 
+    def as_pool(self) -> Pool:
+        automatic = self.control.mode is Mode.AUTOMATIC
+        return Pool(self.pool.name, self.pool.policy, self.pool.task_types, self.live, self.ready, automatic)
+
 
 class KubernetesFleet:
     """Pools of one release in one namespace."""
@@ -79,6 +83,7 @@ class KubernetesFleet:
         self._seen: dict[str, _Seen] = {}
         self._desired: dict[str, int] = {}
         self._shown: dict[str, dict[str, Any]] = {}
+        self._modes: dict[str, Mode] = {}
 
     async def pools(self) -> Sequence[Pool]:
         """Every pool that has a Deployment; a pin is brought about here."""
@@ -91,23 +96,15 @@ class KubernetesFleet:
             if deployment is not None:
                 seen[name] = await self._look(read_pool(body), self._remembered(name, body), deployment)
         self._seen = seen
-        return [Pool(s.pool.name, s.pool.policy, s.pool.task_types, s.live, s.ready) for s in seen.values()]
+        return [s.as_pool() for s in seen.values()]
 
     async def scale(self, pool: Pool, replicas: int, spare: Sequence[str]) -> None:
-        """Write the replicas of a pool that is automatic. `spare` is for pod-deletion-cost, which is not used yet."""
-        seen = self._seen[pool.name]
-        if seen.control.mode is Mode.AUTOMATIC:
-            await self._write(seen, replicas)
+        """Write the replicas. Which pods go is the ReplicaSet's choice: `spare` is not used yet."""
+        await self._write(self._seen[pool.name], replicas)
 
     async def report(self, pool: Pool, demand: Demand | None, decision: Decision) -> None:
         """Status where it says something new, and an Event for each change of replicas."""
         seen = self._seen[pool.name]
-        if seen.written is not None and seen.written != seen.live:
-            reason = decision.reason.value if seen.control.mode is Mode.AUTOMATIC else seen.control.mode.value
-            message = decision.message if seen.control.mode is Mode.AUTOMATIC else seen.control.message
-            await self._kube.emit(seen.pool, reason, f"{seen.live} -> {seen.written} replicas: {message}")
-        elif seen.control.mode is Mode.HELD and self._shown.get(pool.name, {}).get("mode") != Mode.HELD:
-            await self._kube.emit(seen.pool, "Held", seen.control.message, warning=True)
         status = pool_status(
             control=seen.control,
             live=seen.live if seen.written is None else seen.written,
@@ -118,9 +115,18 @@ class KubernetesFleet:
             demand=demand,
             decision=decision,
         )
-        if status != self._shown.get(pool.name):
-            await self._kube.write_status(pool.name, {**status, "observedTime": timestamp(self._clock())})
-            self._shown[pool.name] = status
+        mode, self._modes[pool.name] = self._modes.get(pool.name), seen.control.mode
+        try:
+            if status != self._shown.get(pool.name):
+                await self._kube.write_status(pool.name, {**status, "observedTime": timestamp(self._clock())})
+                self._shown[pool.name] = status
+        finally:
+            # One of the two that is refused does not silence the other.
+            if seen.written is not None and seen.written != seen.live:
+                change = f"{seen.live} -> {seen.written} replicas"
+                await self._kube.emit(seen.pool, status["reason"], f"{change}: {status['message']}")
+            elif seen.control.mode is Mode.HELD and mode is not Mode.HELD:
+                await self._kube.emit(seen.pool, "Held", seen.control.message, warning=True)
 
     def _remembered(self, name: str, body: Body) -> Remembered:
         """The status, or our own later write that the watch has not brought back yet."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from httpx2 import HTTPStatusError
 from lightkube import AsyncClient
 from lightkube.core.exceptions import ApiError
 from lightkube.generic_resource import create_namespaced_resource
@@ -55,7 +56,8 @@ class Kube:
         """All WorkerPools of this release. Raises CrdMissing."""
         try:
             return [pool async for pool in self._client.list(WorkerPools, labels=self._selector)]
-        except ApiError as error:
+        # Not an ApiError: for a group that it does not know, the API server answers in plain text.
+        except HTTPStatusError as error:
             if error.response.status_code == 404:
                 raise CrdMissing from error
             raise

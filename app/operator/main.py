@@ -14,8 +14,8 @@ import socket
 from typing import Any, NoReturn, cast
 
 import kopf
+from httpx2 import HTTPError
 from lightkube import AsyncClient
-from lightkube.core.exceptions import ApiError
 
 from app.core.config import ConfigError, Settings, use
 from app.core.config.load import load_settings
@@ -56,7 +56,7 @@ def main() -> NoReturn:
     pulse.watch()
     try:
         asyncio.run(_operate(settings, pulse))
-    except (CrdMissing, ApiError) as error:
+    except (CrdMissing, HTTPError) as error:
         fail(error, ExitCode.CANNOT_CONNECT)
     finish(ExitCode.DRAINED)
 

@@ -98,7 +98,9 @@ def test_an_operator_that_dies_between_its_two_writes_takes_its_own_number_for_i
     assert shop.pool("payments")["mode"] == "Automatic"
     until(lambda: shop.pool("payments")["replicas"] == 1, SETTLE_S, 0.5)
     # Nothing else in this module has held "payments" so far.
-    assert [event for event in shop.events("payments") if event.startswith("Held")] == []
+    events = shop.events("payments")
+    assert [event for event in events if event.startswith("Held")] == []
+    assert any(" 1 -> " in event for event in events), "a status that is refused silences no Event"
 
 
 def test_a_horizontal_pod_autoscaler_is_reported_and_respected(shop: Release) -> None:
