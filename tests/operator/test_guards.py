@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from lightkube import AsyncClient, KubeConfig
@@ -30,6 +31,7 @@ POOL = {
     "metadata": {"name": "orders", "labels": LABELS},
     "spec": {"taskQueue": "orders"},
 }
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 # No pod of it ever runs: only the objects matter.
 DEPLOYMENT = {
     "apiVersion": "apps/v1",
@@ -83,7 +85,8 @@ def test_a_look_that_finds_nothing_new_writes_nothing(cluster: Cluster, objects_
     async def look() -> None:
         objects = Objects()
         kube = _kube(cluster, objects_there)
-        fleet = KubernetesFleet(kube, objects, lambda: None)
+        hours = iter(range(1000))
+        fleet = KubernetesFleet(kube, objects, lambda: None, lambda: NOW + timedelta(hours=next(hours)))
         seen = []
         for number in range(4):
             await objects.relist(kube)
