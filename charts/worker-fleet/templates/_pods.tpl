@@ -29,6 +29,8 @@ volumes:
 {{- end -}}
 
 {{- define "worker-fleet.container" -}}
+# `kubectl describe pod` says why a process would not start.
+terminationMessagePolicy: FallbackToLogsOnError
 securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
