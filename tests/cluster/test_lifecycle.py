@@ -129,7 +129,7 @@ def test_nothing_is_left_of_a_node_that_ended_with_a_pod_running(node: Node, tmp
     assert set(_left_since(before)) >= {"control groups", "interfaces", "routes"}
     _run_a_pod(node, tmp_path)
     pids = node.processes()
-    assert len(pids) > 8  # seven components, their first process, the pod's two
+    assert len(pids) > 10  # eight components, their first process, the pod's two
     own = _namespaces(pids) - _namespaces(["self"])
     assert {"net", "mnt", "pid"} <= {each.partition(":")[0] for each in own}
 

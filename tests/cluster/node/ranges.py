@@ -42,7 +42,7 @@ def carve(block: IPv4Network) -> Ranges:
         pods=str(pods),
         services=str(services),
         api=str(services[1]),  # where Kubernetes puts its own Service
-        dns=str(services[10]),  # nothing answers, unless a test puts a DNS server's Service there
+        dns=str(services[10]),  # where other clusters have it too
     )
 
 
