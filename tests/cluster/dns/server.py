@@ -42,13 +42,13 @@ def corefile(ranges: Ranges, kubeconfig: Path) -> str:
 def objects(ranges: Ranges) -> dict[str, dict[str, object]]:
     """The Service at the address that the kubelet tells pods, and its endpoint, by the API's path to create them."""
     ports = [{"name": f"dns-{protocol.lower()}", "port": PORT, "protocol": protocol} for protocol in ("UDP", "TCP")]
-    service = {
+    service: dict[str, object] = {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": NAME, "labels": {"k8s-app": NAME}},
         "spec": {"clusterIP": ranges.dns, "ports": ports},
     }
-    endpoint = {
+    endpoint: dict[str, object] = {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {"name": f"{NAME}-node", "labels": {"kubernetes.io/service-name": NAME}},
