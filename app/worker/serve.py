@@ -53,7 +53,9 @@ def main(argv: list[str] | None = None) -> None:
         use(settings)
     except ConfigError as error:
         fail(error)
-    tracing.configure("worker")
+    # A pool is what one looks for in traces, and has a process of its own.
+    only = arguments.queue[0] if arguments.queue and len(arguments.queue) == 1 else None
+    tracing.configure(f"worker-{only}" if only else "worker")
     code = _serve(settings, arguments.queue, arguments.connect_timeout)
     finish(code, flush_s=settings.temporal.worker.flush_timeout_s)
 
