@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any
 
-# For documentation (RFC 5737) and benchmarks (RFC 2544). Nothing answers there, and no private network of a company or a
-# VPN is hidden by a route to it. The last two come last: laboratories do use them, behind their default route.
+# For documentation (RFC 5737) and benchmarks (RFC 2544). Nothing answers there, and no private network of a company or
+# a VPN is hidden by a route to it. The last two come last: laboratories do use them, behind their default route.
 _NOBODYS = tuple(IPv4Network(block) for block in ("198.51.100.0/24", "198.18.0.0/22", "203.0.113.0/24", "192.0.2.0/24"))
 
 
