@@ -10,20 +10,10 @@ from collections.abc import Callable
 import pytest
 
 from tests.local.dev_fleet import ORDER, DevFleet, until
+from tests.orders.trace import SPANS
 from tests.parts.jaeger.server import Jaeger, Span
 
 pytestmark = pytest.mark.jaeger
-
-EXPECTED = {
-    "POST /orders": "api",
-    "StartWorkflow:OrderWorkflow": "api",
-    "RunWorkflow:OrderWorkflow": "worker-orders",
-    "QueueWait:orders": "worker-orders",
-    "QueueWait:payments": "worker-payments",
-    "RunActivity:charge_payment": "worker-payments",
-    "RunActivity:reserve_inventory": "worker-orders",
-    "RunActivity:schedule_shipment": "worker-orders",
-}
 
 
 def test_one_trace_spans_request_workflow_activities_and_queue_waits(
@@ -36,13 +26,13 @@ def test_one_trace_spans_request_workflow_activities_and_queue_waits(
         trace_id = uuid.uuid4().hex
         _place_with_trace(fleet, "traced", trace_id)
         assert fleet.await_order("traced")["status"] == "completed"
-        spans = jaeger.wait_for_trace(trace_id, lambda found: set(EXPECTED) <= {span.name for span in found})
+        spans = jaeger.wait_for_trace(trace_id, lambda found: set(SPANS) <= {span.name for span in found})
         for number in range(60):
             fleet.place(f"more-{number}")
         scale = until(lambda: _scale_decisions(jaeger), 30, 0.5)
     by_name = {span.name: span for span in spans}
     assert {span.trace_id for span in spans} == {trace_id}, "the caller's own trace goes on"
-    assert {name: by_name[name].service for name in EXPECTED} == EXPECTED
+    assert {name: by_name[name].service for name in SPANS} == SPANS
     ids = {span.span_id for span in spans}
     assert [span.name for span in spans if span.parent_id not in ids] == ["POST /orders"], "no orphan"
     assert len(ids) == len(spans), "no span twice"
