@@ -7,7 +7,7 @@ import os
 import pytest
 
 from tests.cluster.fixtures import cluster, namespace
-from tests.cluster.release import postgres_for_pods, temporal_for_pods
+from tests.cluster.release import jaeger_for_pods, postgres_for_pods, temporal_for_pods
 from tests.image.fixtures import image
 from tests.parts.fixtures import jaeger
 from tests.parts.postgres import postgres_url
@@ -17,6 +17,7 @@ __all__ = [
     "cluster",
     "image",
     "jaeger",
+    "jaeger_for_pods",
     "namespace",
     "postgres_for_pods",
     "postgres_url",

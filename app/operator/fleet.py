@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from app.operator.kube import Kube
+from app.operator.kube import HPA_MANAGER, Kube
 from app.operator.ownership import Control, Mode, control, differs
 from app.operator.status import pool_status
-from app.operator.workerpool import POOL_LABEL, Remembered, WorkerPool, read_pool, read_status
+from app.operator.workerpool import POOL_LABEL, Remembered, WorkerPool, read_pool, read_status, timestamp
 from app.scaling.demand import Demand
 from app.scaling.fleet import Pool
 from app.scaling.policy import Decision
@@ -31,12 +31,15 @@ class Objects:
 
     pools: dict[str, Body] = field(default_factory=dict)
     deployments: dict[str, Body] = field(default_factory=dict)
+    autoscalers: dict[str, str] = field(default_factory=dict)
+    """Deployment -> HorizontalPodAutoscaler; not watched, seldom there."""
     listed_at: float = 0.0
 
     async def relist(self, kube: Kube) -> None:
         """Put right what the watch missed. Raises CrdMissing, ApiError."""
         self.pools = {body["metadata"]["name"]: dict(body) for body in await kube.list_pools()}
         self.deployments = {body["metadata"]["name"]: body for body in await kube.list_deployments()}
+        self.autoscalers = await kube.list_autoscalers()
         self.listed_at = time.monotonic()
 
     def deployment_of(self, pool: str) -> Body | None:
@@ -57,6 +60,10 @@ class _Seen:
     control: Control
     written: int | None = None
 
+    def as_pool(self) -> Pool:
+        automatic = self.control.mode is Mode.AUTOMATIC
+        return Pool(self.pool.name, self.pool.policy, self.pool.task_types, self.live, self.ready, automatic)
+
 
 class KubernetesFleet:
     """Pools of one release in one namespace."""
@@ -76,6 +83,7 @@ class KubernetesFleet:
         self._seen: dict[str, _Seen] = {}
         self._desired: dict[str, int] = {}
         self._shown: dict[str, dict[str, Any]] = {}
+        self._modes: dict[str, Mode] = {}
 
     async def pools(self) -> Sequence[Pool]:
         """Every pool that has a Deployment; a pin is brought about here."""
@@ -88,23 +96,15 @@ class KubernetesFleet:
             if deployment is not None:
                 seen[name] = await self._look(read_pool(body), self._remembered(name, body), deployment)
         self._seen = seen
-        return [Pool(s.pool.name, s.pool.policy, s.pool.task_types, s.live, s.ready) for s in seen.values()]
+        return [s.as_pool() for s in seen.values()]
 
     async def scale(self, pool: Pool, replicas: int, spare: Sequence[str]) -> None:
-        """Write the replicas of a pool that is automatic. `spare` is for pod-deletion-cost, which is not used yet."""
-        seen = self._seen[pool.name]
-        if seen.control.mode is Mode.AUTOMATIC:
-            await self._write(seen, replicas)
+        """Write the replicas. Which pods go is the ReplicaSet's choice: `spare` is not used yet."""
+        await self._write(self._seen[pool.name], replicas)
 
     async def report(self, pool: Pool, demand: Demand | None, decision: Decision) -> None:
         """Status where it says something new, and an Event for each change of replicas."""
         seen = self._seen[pool.name]
-        if seen.written is not None and seen.written != seen.live:
-            reason = decision.reason.value if seen.control.mode is Mode.AUTOMATIC else seen.control.mode.value
-            message = decision.message if seen.control.mode is Mode.AUTOMATIC else seen.control.message
-            await self._kube.emit(seen.pool, reason, f"{seen.live} -> {seen.written} replicas: {message}")
-        elif seen.control.mode is Mode.HELD and self._shown.get(pool.name, {}).get("mode") != Mode.HELD:
-            await self._kube.emit(seen.pool, "Held", seen.control.message, warning=True)
         status = pool_status(
             control=seen.control,
             live=seen.live if seen.written is None else seen.written,
@@ -115,9 +115,18 @@ class KubernetesFleet:
             demand=demand,
             decision=decision,
         )
-        if status != self._shown.get(pool.name):
-            await self._kube.write_status(pool.name, status)
-            self._shown[pool.name] = status
+        mode, self._modes[pool.name] = self._modes.get(pool.name), seen.control.mode
+        try:
+            if status != self._shown.get(pool.name):
+                await self._kube.write_status(pool.name, {**status, "observedTime": timestamp(self._clock())})
+                self._shown[pool.name] = status
+        finally:
+            # One of the two that is refused does not silence the other.
+            if seen.written is not None and seen.written != seen.live:
+                change = f"{seen.live} -> {seen.written} replicas"
+                await self._kube.emit(seen.pool, status["reason"], f"{change}: {status['message']}")
+            elif seen.control.mode is Mode.HELD and mode is not Mode.HELD:
+                await self._kube.emit(seen.pool, "Held", seen.control.message, warning=True)
 
     def _remembered(self, name: str, body: Body) -> Remembered:
         """The status, or our own later write that the watch has not brought back yet."""
@@ -135,7 +144,11 @@ class KubernetesFleet:
         if own is not None and foreign is None:
             # Ours and yet another number: the watch has not brought our own write back yet.
             live = own
-        verdict = control(pool, remembered, live, foreign, self._clock())
+        if foreign == HPA_MANAGER:
+            # Its name stays on the field when the HorizontalPodAutoscaler is gone: then nobody holds the number.
+            self._objects.autoscalers, foreign = await self._kube.list_autoscalers(), None
+        hpa = self._objects.autoscalers.get(name)
+        verdict = control(pool, remembered, live, self._clock(), foreign=foreign, hpa=hpa)
         labels = spec["selector"].get("matchLabels", {})
         seen = _Seen(
             pool=pool,

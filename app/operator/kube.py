@@ -8,11 +8,11 @@ the status. Never by merge patch: one of an equal value erases the ownership.
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from httpx2 import HTTPStatusError
 from lightkube import AsyncClient
 from lightkube.core.exceptions import ApiError
 from lightkube.generic_resource import create_namespaced_resource
@@ -21,12 +21,15 @@ from lightkube.models.core_v1 import EventSource, ObjectReference
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.operators import exists
 from lightkube.resources.apps_v1 import Deployment
+from lightkube.resources.autoscaling_v2 import HorizontalPodAutoscaler
 from lightkube.resources.core_v1 import Event
 from lightkube.types import PatchType
 
 from app.operator.workerpool import GROUP, KIND, PLURAL, POOL_LABEL, VERSION, WorkerPool
 
 MANAGER = "workerfleet-operator"
+HPA_MANAGER = "kube-controller-manager"
+"""Field manager of what a HorizontalPodAutoscaler writes."""
 
 WorkerPools = create_namespaced_resource(GROUP, VERSION, KIND, PLURAL)
 
@@ -42,21 +45,19 @@ class CrdMissing(RuntimeError):
 
 
 class Kube:
-    """The operator's calls in one namespace. All raise lightkube's ApiError, and httpx2's errors on a broken line."""
+    """Calls in the client's namespace, as its field manager. They raise ApiError, and httpx2's on a broken line."""
 
-    def __init__(self, client: AsyncClient, namespace: str, selector: Mapping[str, Any]) -> None:
+    def __init__(self, client: AsyncClient, selector: Mapping[str, Any]) -> None:
         """`selector`: labels of the objects that this operator may touch."""
         self._client = client
-        self._namespace = namespace
         self._selector = dict(selector)
 
     async def list_pools(self) -> list[dict[str, Any]]:
         """All WorkerPools of this release. Raises CrdMissing."""
         try:
-            return [
-                pool async for pool in self._client.list(WorkerPools, namespace=self._namespace, labels=self._selector)
-            ]
-        except ApiError as error:
+            return [pool async for pool in self._client.list(WorkerPools, labels=self._selector)]
+        # Not an ApiError: for a group that it does not know, the API server answers in plain text.
+        except HTTPStatusError as error:
             if error.response.status_code == 404:
                 raise CrdMissing from error
             raise
@@ -64,7 +65,16 @@ class Kube:
     async def list_deployments(self) -> list[dict[str, Any]]:
         """All Deployments of pools of this release, as plain data."""
         labels = {**self._selector, POOL_LABEL: exists()}
-        return [d.to_dict() async for d in self._client.list(Deployment, namespace=self._namespace, labels=labels)]
+        return [d.to_dict() async for d in self._client.list(Deployment, labels=labels)]
+
+    async def list_autoscalers(self) -> dict[str, str]:
+        """Deployment -> the HorizontalPodAutoscaler that scales it."""
+        found: dict[str, str] = {}
+        async for hpa in self._client.list(HorizontalPodAutoscaler):
+            target = hpa.spec.scaleTargetRef
+            if target.kind == "Deployment" and hpa.metadata:
+                found[target.name] = hpa.metadata.name or ""
+        return found
 
     async def scale(self, deployment: str, replicas: int) -> None:
         """Make `replicas` the number that is wanted, and ours."""
@@ -86,23 +96,16 @@ class Kube:
 
     async def write_status(self, pool: str, status: Mapping[str, Any]) -> None:
         """Lay `status` over that of a pool; a key with None is removed."""
-        await self._client.patch(
-            WorkerPools.Status,
-            pool,
-            {"status": dict(status)},
-            namespace=self._namespace,
-            patch_type=PatchType.MERGE,
-            field_manager=MANAGER,
-        )
+        await self._client.patch(WorkerPools.Status, pool, {"status": dict(status)}, patch_type=PatchType.MERGE)
 
     async def emit(self, pool: WorkerPool, reason: str, message: str, *, warning: bool = False) -> None:
         """An Event on a pool, as `kubectl describe wp` shows it."""
         now = datetime.now(UTC)
         await self._client.create(
             Event(
-                metadata=ObjectMeta(generateName=f"{pool.name}-", namespace=self._namespace),
+                metadata=ObjectMeta(generateName=f"{pool.name}-", namespace=pool.namespace),
                 involvedObject=ObjectReference(
-                    apiVersion=f"{GROUP}/{VERSION}", kind=KIND, name=pool.name, namespace=self._namespace, uid=pool.uid
+                    apiVersion=f"{GROUP}/{VERSION}", kind=KIND, name=pool.name, namespace=pool.namespace, uid=pool.uid
                 ),
                 reason=reason,
                 message=message[:1000],
@@ -111,19 +114,11 @@ class Kube:
                 firstTimestamp=now,
                 lastTimestamp=now,
                 source=EventSource(component=MANAGER),
-                reportingComponent=MANAGER,
-                reportingInstance=socket.gethostname(),
-                action="Scale",
             )
         )
 
     async def _apply(self, deployment: str, replicas: int, *, force: bool, dry_run: bool) -> None:
-        scale = Deployment.Scale(
-            apiVersion="autoscaling/v1",
-            kind="Scale",
-            metadata=ObjectMeta(name=deployment, namespace=self._namespace),
-            spec=ScaleSpec(replicas=replicas),
-        )
-        await self._client.apply(
-            scale, deployment, namespace=self._namespace, field_manager=MANAGER, force=force, dry_run=dry_run
-        )
+        metadata, spec = ObjectMeta(name=deployment, namespace=self._client.namespace), ScaleSpec(replicas=replicas)
+        # An apply needs its kind in the body.
+        scale = Deployment.Scale(apiVersion="autoscaling/v1", kind="Scale", metadata=metadata, spec=spec)
+        await self._client.apply(scale, deployment, force=force, dry_run=dry_run)

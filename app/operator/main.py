@@ -11,19 +11,17 @@ import asyncio
 import logging
 import signal
 import socket
-import threading
-import time
-from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import kopf
+from httpx2 import HTTPError
 from lightkube import AsyncClient
-from lightkube.core.exceptions import ApiError
 
 from app.core.config import ConfigError, Settings, use
 from app.core.config.load import load_settings
 from app.core.exit import ExitCode, fail, finish
 from app.core.probes import PROMETHEUS_TEXT, Answer, ProbeServer, verdict
+from app.core.pulse import Pulse
 from app.core.services.temporal.temporal_client import TemporalClientService
 from app.core.telemetry import logs, tracing
 from app.core.telemetry.runtime import client_runtime
@@ -37,30 +35,8 @@ HUNG_S = 60.0
 """Without a new look for so long the process is hung; a look has limits of its own, far below."""
 STOP_S = 10.0
 """For kopf to end its watches; it has been seen to wait for ever."""
-NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 log = logging.getLogger("app.operator")
-
-
-class Pulse:
-    """When the last look began; read by the probe and the watchdog, which are other threads."""
-
-    def __init__(self) -> None:
-        self._at = time.monotonic()
-
-    def beat(self) -> None:
-        self._at = time.monotonic()
-
-    @property
-    def age_s(self) -> float:
-        return time.monotonic() - self._at
-
-    def watch(self) -> None:
-        """End the process when it hangs."""
-        while self.age_s < HUNG_S:
-            time.sleep(1.0)
-        log.error("no look for %.0f s: leaving, so that the kubelet starts a new process", self.age_s)
-        finish(1)
 
 
 def main() -> NoReturn:
@@ -72,32 +48,23 @@ def main() -> NoReturn:
     except ConfigError as error:
         fail(error)
     tracing.configure("operator")
-    pulse = Pulse()
+    pulse = Pulse(HUNG_S)
     try:
         _serve_probes(settings, pulse)
     except OSError as error:
         fail(error)
-    threading.Thread(target=pulse.watch, name="watchdog", daemon=True).start()
+    pulse.watch()
     try:
         asyncio.run(_operate(settings, pulse))
-    except (CrdMissing, ApiError) as error:
+    except (CrdMissing, HTTPError) as error:
         fail(error, ExitCode.CANNOT_CONNECT)
     finish(ExitCode.DRAINED)
 
 
-def namespace(settings: Settings) -> str:
-    """The Kubernetes namespace to work in."""
-    if settings.operator.namespace:
-        return settings.operator.namespace
-    return NAMESPACE_FILE.read_text(encoding="utf-8").strip() if NAMESPACE_FILE.exists() else "default"
-
-
 async def _operate(settings: Settings, pulse: Pulse) -> None:
-    where, release = namespace(settings), settings.operator.release
-    objects = Objects()
-    kube = Kube(
-        AsyncClient(namespace=where, field_manager=MANAGER), where, {INSTANCE_LABEL: release} if release else {}
-    )
+    release = settings.operator.release
+    client = AsyncClient(namespace=settings.operator.namespace or None, field_manager=MANAGER)
+    objects, kube = Objects(), Kube(client, {INSTANCE_LABEL: release} if release else {})
     # Before anything is watched: kopf itself would wait for ever, silently, for a CRD that is not there.
     await objects.relist(kube)
     service = TemporalClientService(settings.temporal, runtime=client_runtime())
@@ -111,12 +78,12 @@ async def _operate(settings: Settings, pulse: Pulse) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
-    log.info("scaling the pools of %s in %s", release or "every release", where)
+    log.info("scaling the pools of %s in %s", release or "every release", client.namespace)
     looking = asyncio.create_task(autoscaler.run(stop), name="autoscaler")
     watching = asyncio.create_task(
         kopf.operator(
             registry=registry(objects, release),
-            namespaces=[where],
+            namespaces=[client.namespace],
             standalone=True,
             stop_flag=stop,
             # By itself kopf asks for a user name, and the container's numeric user has none.
@@ -135,7 +102,7 @@ def _serve_probes(settings: Settings, pulse: Pulse) -> None:
     from prometheus_client import generate_latest
 
     def livez() -> Answer:
-        return verdict(pulse.age_s < HUNG_S, f"the last look began {pulse.age_s:.0f} s ago")
+        return verdict(pulse.alive, f"the last look began {pulse.age_s:.0f} s ago")
 
     routes = {"/livez": livez, "/metrics": lambda: Answer(200, generate_latest(), PROMETHEUS_TEXT)}
     operator = settings.operator

@@ -1,6 +1,7 @@
 """Who decides on the replicas of a Deployment now: the autoscaler, or a person (or another controller). Pure.
 
     paused                       -> nobody writes
+    an HPA on the Deployment     -> Held: two autoscalers would fight for ever, and it was there on purpose
     spec.replicas of the pool    -> Pinned: that number, until it is removed
     live != what we wrote last   -> Held: somebody scaled the Deployment; honoured for holdSeconds, then taken back
     otherwise                    -> Automatic
@@ -18,9 +19,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from app.operator.workerpool import Remembered, WorkerPool
-
-HPA_MANAGER = "kube-controller-manager"
-"""Field manager of a HorizontalPodAutoscaler's writes; a hold against it does not end, it would scale again at once."""
 
 
 class Mode(StrEnum):
@@ -48,10 +46,15 @@ def differs(remembered: Remembered, live: int) -> bool:
     return remembered.desired is not None and remembered.desired != live
 
 
-def control(pool: WorkerPool, remembered: Remembered, live: int, foreign: str | None, now: datetime) -> Control:
-    """Who decides on `pool`, whose Deployment has `live` replicas wanted."""
+def control(
+    pool: WorkerPool, remembered: Remembered, live: int, now: datetime, *, foreign: str | None, hpa: str | None
+) -> Control:
+    """Who decides on `pool`, whose Deployment has `live` replicas wanted; `hpa`: its HorizontalPodAutoscaler's name."""
     if pool.paused:
         return Control(Mode.PAUSED, live, f"paused at {live}; spec.paused ends it")
+    if hpa is not None:
+        message = f"HorizontalPodAutoscaler {hpa} scales the Deployment, {live} now; without it this pool scales again"
+        return Control(Mode.HELD, live, message, remembered.held_since or now)
     if pool.pin is not None:
         unpin = f'kubectl patch wp {pool.name} --type=merge -p \'{{"spec":{{"replicas":null}}}}\''
         return Control(
@@ -63,8 +66,6 @@ def control(pool: WorkerPool, remembered: Remembered, live: int, foreign: str | 
     if not differs(remembered, live) or foreign is None:
         return Control(Mode.AUTOMATIC, None)
     since = remembered.held_since or now
-    if foreign == HPA_MANAGER:
-        return Control(Mode.HELD, live, f"a HorizontalPodAutoscaler set {live}; delete it to scale here", since)
     if live == 0 or pool.hold_s == 0:
         return Control(
             Mode.HELD, live, f"{foreign} set {live}; held until somebody scales it to {remembered.desired}", since

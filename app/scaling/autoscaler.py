@@ -92,7 +92,7 @@ class Autoscaler:
         return decision
 
     async def _apply(self, pool: Pool, demand: Demand | None, decision: Decision, began_ns: int) -> None:
-        if decision.replicas != pool.replicas:
+        if pool.automatic and decision.replicas != pool.replicas:
             with tracer.start_as_current_span("ScaleDecision", start_time=began_ns) as span:
                 span.set_attributes({"temporalTaskQueue": pool.policy.task_queue, "fleet.message": decision.message})
                 span.set_attributes({"fleet.replicas.from": pool.replicas, "fleet.replicas.to": decision.replicas})

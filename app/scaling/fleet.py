@@ -16,13 +16,17 @@ from app.scaling.policy import Decision, Policy
 
 @dataclass(frozen=True)
 class Pool:
-    """The workers of one task queue: `replicas` are wanted at present, `ready` of them can take work."""
+    """The workers of one task queue: `replicas` are wanted at present, `ready` of them can take work.
+
+    One that is not `automatic` is only looked at and reported: a person, or somebody else, decides on its replicas.
+    """
 
     name: str
     policy: Policy
     task_types: tuple[str, ...]
     replicas: int
     ready: int
+    automatic: bool = True
 
 
 class Fleet(Protocol):

@@ -53,9 +53,8 @@ def main(argv: list[str] | None = None) -> None:
         use(settings)
     except ConfigError as error:
         fail(error)
-    # A pool is what one looks for in traces, and has a process of its own.
-    only = arguments.queue[0] if arguments.queue and len(arguments.queue) == 1 else None
-    tracing.configure(f"worker-{only}" if only else "worker")
+    # Each pool is a service of its own in traces.
+    tracing.configure(f"worker-{arguments.queue[0]}" if len(arguments.queue or ()) == 1 else "worker")
     code = _serve(settings, arguments.queue, arguments.connect_timeout)
     finish(code, flush_s=settings.temporal.worker.flush_timeout_s)
 

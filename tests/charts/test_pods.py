@@ -20,7 +20,6 @@ pytestmark = pytest.mark.charts
 
 EVERYTHING: dict[str, Any] = {
     "api": {"enabled": True},
-    "operator": {"podDeletionCost": True},
     "config": {"temporal": {"rpc_timeout_s": 4.5, "worker": {"workflow_cache_size": 1000000}}},
     "env": [{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://jaeger:4317"}],
     "envFrom": [{"secretRef": {"name": "more"}}],
@@ -115,18 +114,17 @@ def test_without_a_config_the_images_own_file_counts(helm: Helm) -> None:
     assert all(CONFIG_VARIABLE not in variables(pod) for pod in objects.templates().values())
 
 
-@pytest.mark.parametrize("cost", [True, False])
-def test_the_operator_may_do_what_it_does_and_nothing_else(helm: Helm, cost: bool) -> None:
-    objects = helm.template({"operator": {"podDeletionCost": cost}})
+def test_the_operator_may_do_what_it_does_and_nothing_else(helm: Helm) -> None:
+    """A right that is new here needs its use in tests/cluster/test_rights.py, which compares them with an audit log."""
+    objects = helm.template(EVERYTHING)
     rights = {
         ("workerfleet.dev", "workerpools"): ["list", "watch"],
         ("workerfleet.dev", "workerpools/status"): ["patch"],
         ("apps", "deployments"): ["list", "watch"],
         ("apps", "deployments/scale"): ["patch"],
+        ("autoscaling", "horizontalpodautoscalers"): ["list"],
         ("", "events"): ["create"],
     }
-    if cost:
-        rights["", "pods"] = ["list", "patch"]
     rules = objects.of("Role")["shop-fleet-operator"]["rules"]
     assert {(*rule["apiGroups"], *rule["resources"]): rule["verbs"] for rule in rules} == rights
     (subject,) = objects.of("RoleBinding")["shop-fleet-operator"]["subjects"]

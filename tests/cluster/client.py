@@ -32,7 +32,8 @@ class Cluster:
     """`kubeconfig` knows this one context; `home` is a folder for the caches of the tools.
 
     `host_address`: where pods reach a server of this machine that listens on it, or on all addresses; None: unknown.
-    `ours`: whether this session made the cluster.
+    `ours`: whether this session made the cluster. `audit_log`: what ServiceAccounts asked of the API server, one
+    audit.k8s.io/v1 Event a line; None: it cannot be read from here.
     """
 
     kubeconfig: Path
@@ -41,6 +42,7 @@ class Cluster:
     load: Callable[[Path], list[str]]
     host_address: str | None = None
     ours: bool = False
+    audit_log: Path | None = None
 
     def kubectl(
         self, *args: str, namespace: str | None = None, stdin: str | None = None, limit_s: float = _COMMAND_LIMIT_S

@@ -161,7 +161,15 @@ def own_node(name: str) -> Iterator[Node]:
 def _built(home: Path) -> Iterator[Cluster]:
     with own_node("cluster-of-tests") as node:
         node.start()
-        yield Cluster(node.kubeconfig, CONTEXT, home, node.load_image, node.ranges.host, ours=True)
+        yield Cluster(
+            node.kubeconfig,
+            CONTEXT,
+            home,
+            node.load_image,
+            node.ranges.host,
+            ours=True,
+            audit_log=node.audit_log,
+        )
 
 
 @contextmanager

@@ -25,6 +25,8 @@ from tests.cluster.client import Cluster
 from tests.image.build import IMAGE
 from tests.local.dev_fleet import ORDER, ROOT
 from tests.orders.book import Outcome, outcome
+from tests.parts.fixtures import running_jaeger
+from tests.parts.jaeger.server import Jaeger
 from tests.parts.postgres import PostgresServer, postgres_server
 
 CHART = str(ROOT / "charts/worker-fleet")
@@ -76,6 +78,13 @@ def postgres_for_pods(cluster: Cluster) -> Iterator[PostgresServer]:
     """A PostgreSQL that pods reach."""
     with postgres_server(cluster.host_address or "127.0.0.1") as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def jaeger_for_pods(cluster: Cluster, pytestconfig: pytest.Config) -> Iterator[Jaeger]:
+    """A Jaeger that takes spans from pods."""
+    with running_jaeger(pytestconfig, cluster.host_address or "127.0.0.1") as jaeger:
+        yield jaeger
 
 
 @dataclass(frozen=True)
@@ -189,3 +198,5 @@ def release(image: Path, cluster: Cluster, temporal: TemporalServer, ledger: Pos
     cluster.load_image(image)
     with cluster.proxy() as base, cluster.namespace() as namespace:
         yield Release(cluster, namespace, temporal, ledger, base)
+        # Its pods first: while there are some, the namespace's end is looked at only each half of their grace period.
+        cluster.kubectl("delete", "deployments", "--all", "--cascade=foreground", namespace=namespace)

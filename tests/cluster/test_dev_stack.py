@@ -18,7 +18,7 @@ from tests.cluster.release import CHART, NAME, SETTLE_S, Release, TemporalServer
 from tests.cluster.standins.images import archives
 from tests.image.build import IMAGE
 from tests.local.dev_fleet import ORDER, ROOT, until
-from tests.orders.trace import SPANS
+from tests.orders.trace import assert_one_whole_trace, new_trace, order_trace
 from tests.parts.jaeger.server import Jaeger
 from tests.parts.postgres import PostgresServer
 
@@ -132,9 +132,8 @@ def _install(cluster: Cluster, namespace: str, moved: Mapping[str, object]) -> N
 
 def test_an_order_is_done_by_the_pods_of_both_queues_and_all_of_it_is_one_trace(stack: DevStack) -> None:
     until(stack.shop.ready, 60)
-    trace_id = os.urandom(16).hex()
-    traced = {"traceparent": f"00-{trace_id}-{'ab' * 8}-01"}
-    stack.shop.call("POST", "/orders", {"order_id": "first", **ORDER}, traced)
+    trace_id, headers = new_trace()
+    stack.shop.call("POST", "/orders", {"order_id": "first", **ORDER}, headers)
     until(lambda: stack.shop.status("first") == "completed", SETTLE_S, 0.5)
 
     bodies = stack.ask_ledger("select activity, worker from body_starts where workflow_id = 'order-first'")
@@ -142,6 +141,4 @@ def test_an_order_is_done_by_the_pods_of_both_queues_and_all_of_it_is_one_trace(
     assert done_by["charge_payment"].startswith(f"{NAME}-payments-")
     assert done_by["schedule_shipment"].startswith(f"{NAME}-orders-")
 
-    spans = stack.jaeger().wait_for_trace(trace_id, lambda found: set(SPANS) <= {span.name for span in found})
-    services = {span.name: span.service for span in spans}
-    assert {name: services[name] for name in SPANS} == SPANS
+    assert_one_whole_trace(trace_id, order_trace(stack.jaeger(), trace_id))

@@ -1,7 +1,8 @@
-"""What needs no cluster: which one is chosen and why none is, the range of addresses, the tar of an image."""
+"""What needs no cluster: which one is chosen and why none is, addresses, the tar of an image, rights in a log."""
 
 from __future__ import annotations
 
+import json
 import warnings
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from .fixtures import Wish, skip_unless_wanted
 from .node import image
 from .node.ranges import NoFreeRange, free
+from .rights import Right, granted, requests
 
 
 def _wish(cluster: str = "", context: str = "", kubeconfig: str = "") -> Wish:
@@ -72,3 +74,41 @@ def test_an_image_is_the_same_bytes_each_time_and_knows_its_name(tmp_path: Path)
     )
     assert first.read_bytes() == second.read_bytes()
     assert image.names(first) == ["localhost/x:1"]
+
+
+def _asked(verb: str, decision: str = "allow", account: str = "shop:op", **target: str) -> str:
+    user = {
+        "username": f"system:serviceaccount:{account}",
+        "extra": {"authentication.kubernetes.io/pod-name": ["op-1"]},
+    }
+    notes = {"authorization.k8s.io/decision": decision}
+    event = {"verb": verb, "requestURI": "/x", "user": user, "objectRef": target or None, "annotations": notes}
+    return json.dumps(event) + "\n"
+
+
+def test_a_request_needs_one_right_and_a_wildcard_is_another(tmp_path: Path) -> None:
+    log = tmp_path / "audit.jsonl"
+    scale = {"apiGroup": "apps", "resource": "deployments", "subresource": "scale", "name": "a"}
+    lines = [
+        _asked("patch", **scale),
+        _asked("create", "forbid", resource="events"),
+        _asked("get"),
+        _asked("list", account="other:op", resource="pods"),
+        _asked("list", resource="pods")[:40],
+    ]
+    log.write_text("".join(lines))
+    patch, create, get = requests(log, "shop")
+    assert (patch.refused, create.refused, get.target) == (False, True, None)
+    assert (patch.account, patch.pod) == ("op", "op-1")
+    assert create.right(set()) == Right("", "events", "create")
+    about = ("apps", "deployments/scale")
+    for verb, names, unused in (
+        ("patch", [], set()),
+        ("patch", ["a"], set()),
+        ("patch", ["a", "b"], {Right(*about, "patch", "b")}),
+        ("get", [], {Right(*about, "get")}),
+        ("*", [], {Right(*about, "*")}),
+    ):
+        rule = {"apiGroups": about[:1], "resources": about[1:], "verbs": [verb], "resourceNames": names}
+        rights = granted([rule])
+        assert rights - {patch.right(rights)} == unused

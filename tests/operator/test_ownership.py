@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.operator.ownership import HPA_MANAGER, Mode, control
+from app.operator.ownership import Mode, control
 from app.operator.workerpool import Remembered, WorkerPool, read_pool
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -37,7 +37,6 @@ def remembered(desired: int | None, *, held_for_s: float | None = None) -> Remem
         pytest.param(
             {"holdSeconds": 0}, remembered(2, held_for_s=9999), 4, KUBECTL, Mode.HELD, 4, id="no end asked for"
         ),
-        pytest.param({}, remembered(2, held_for_s=9999), 4, HPA_MANAGER, Mode.HELD, 4, id="an HPA is never fought"),
         pytest.param({"replicas": 5}, remembered(2), 2, None, Mode.PINNED, 5, id="a pin"),
         pytest.param({"replicas": 5}, remembered(2), 4, KUBECTL, Mode.PINNED, 5, id="a pin beats a hand"),
         pytest.param({"replicas": 0}, remembered(2), 2, None, Mode.PINNED, 0, id="a pin to 0"),
@@ -47,18 +46,26 @@ def remembered(desired: int | None, *, held_for_s: float | None = None) -> Remem
 def test_who_decides(
     spec: dict[str, object], status: Remembered, live: int, foreign: str | None, mode: Mode, replicas: int | None
 ) -> None:
-    verdict = control(pool(**spec), status, live, foreign, NOW)
+    verdict = control(pool(**spec), status, live, NOW, foreign=foreign, hpa=None)
     assert (verdict.mode, verdict.replicas) == (mode, replicas)
 
 
 def test_a_hold_begins_when_it_is_first_seen_and_says_whose_and_how_long() -> None:
-    verdict = control(pool(holdSeconds=60), remembered(2), 4, KUBECTL, NOW)
+    verdict = control(pool(holdSeconds=60), remembered(2), 4, NOW, foreign=KUBECTL, hpa=None)
     assert verdict.held_since == NOW
     assert verdict.message == "kubectl set 4; held for 60 s more"
 
 
 def test_a_pin_says_the_command_that_ends_it_and_keeps_its_beginning() -> None:
     begun = NOW - timedelta(hours=1)
-    verdict = control(pool(replicas=5), replace(remembered(2), pinned_since=begun), 5, None, NOW)
+    verdict = control(pool(replicas=5), replace(remembered(2), pinned_since=begun), 5, NOW, foreign=None, hpa=None)
     assert verdict.pinned_since == begun
     assert """kubectl patch wp orders --type=merge -p '{"spec":{"replicas":null}}'""" in verdict.message
+
+
+@pytest.mark.parametrize("live", [2, 4])
+@pytest.mark.parametrize("spec", [{}, {"replicas": 5}])
+def test_a_horizontal_pod_autoscaler_is_named_and_never_fought(spec: dict[str, object], live: int) -> None:
+    verdict = control(pool(**spec), remembered(2, held_for_s=9999), live, NOW, foreign=None, hpa="cpu")
+    assert (verdict.mode, verdict.replicas) == (Mode.HELD, live)
+    assert verdict.message.startswith(f"HorizontalPodAutoscaler cpu scales the Deployment, {live} now; without it")

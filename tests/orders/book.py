@@ -10,6 +10,7 @@ from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
 
 from app.worker.activities.ledger import BodyStart
 
@@ -20,6 +21,7 @@ class Outcome:
 
     completed: int
     not_completed: list[str]
+    """Open, failed, or unknown to Temporal."""
     scheduled: int
     """Activities in the histories."""
     bodies: int
@@ -39,7 +41,12 @@ async def outcome(address: str, ledger: str, workflow_ids: Iterable[str]) -> Out
     async def look(workflow_id: str) -> tuple[str, bool, int]:
         async with gate:
             handle = client.get_workflow_handle(workflow_id)
-            described = await handle.describe()
+            try:
+                described = await handle.describe()
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
+                return workflow_id, False, 0
             history = await handle.fetch_history()
         scheduled = sum(e.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED for e in history.events)
         return workflow_id, described.status == WorkflowExecutionStatus.COMPLETED, scheduled

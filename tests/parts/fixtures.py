@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import pytest
 
@@ -14,8 +14,15 @@ from .jaeger.server import GoMissing, Jaeger
 @pytest.fixture(scope="session")
 def jaeger(pytestconfig: pytest.Config) -> Iterator[Jaeger]:
     """A running Jaeger. Skips without Go; a failed build or start is an error."""
-    running = Jaeger()
-    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+    with running_jaeger(pytestconfig) as running:
+        yield running
+
+
+@contextmanager
+def running_jaeger(config: pytest.Config, host: str = "127.0.0.1") -> Iterator[Jaeger]:
+    """A Jaeger that takes spans at `host`; else as the fixture."""
+    running = Jaeger(host)
+    capture = config.pluginmanager.getplugin("capturemanager")
     try:
         # The first build takes minutes: its progress must be seen.
         with capture.global_and_fixture_disabled() if capture else nullcontext():

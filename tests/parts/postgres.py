@@ -48,7 +48,8 @@ def postgres_server(address: str) -> Iterator[PostgresServer]:
     data, port = folder / "data", free_port("127.0.0.1")
 
     def call(*command: str) -> None:
-        subprocess.run([str(binaries / command[0]), *command[1:]], user=user, cwd=folder, check=True, timeout=60)
+        line = [str(binaries / command[0]), *command[1:]]
+        subprocess.run(line, user=user, cwd=folder, check=True, timeout=60, stdout=subprocess.DEVNULL)
 
     call("initdb", "--pgdata", str(data), "--username", "fleet", "--auth", "trust", "--no-sync")
     if address != "127.0.0.1":

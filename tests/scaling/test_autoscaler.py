@@ -89,6 +89,26 @@ def metric(name: str, queue: str, **labels: str) -> float | None:
     return REGISTRY.get_sample_value(f"fleet_operator_{name}", {"task_queue": queue, **labels})
 
 
+def test_a_pool_that_others_scale_is_reported_and_left_alone(
+    temporal_address: str, spans: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "app.scaling")
+
+    async def run() -> None:
+        client, queue = await connect(temporal_address), new_queue()
+        fleet = fleet_of(replace(SLEEPY, task_queue=queue))
+        fleet.held[queue] = replace(fleet.held[queue], automatic=False)
+        await backlog(client, queue, 50)
+        decisions = await autoscaler_of(client, fleet).tick()
+        assert decisions[queue].replicas == 3, "what it would do"
+        assert [decision for _, decision in fleet.reports] == [decisions[queue]]
+        assert fleet.scaled == []
+
+    asyncio.run(run())
+    assert caplog.messages == []
+    assert spans.get_finished_spans() == ()
+
+
 def test_a_backlog_is_one_jump(
     temporal_address: str, spans: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -20,7 +20,7 @@ from tests.parts.building import cache_home, locked
 from . import image, pki, traces
 from .api import Api
 from .build import programs
-from .components import PAUSE_IMAGE, Layout, components, write_configs
+from .components import AUDIT_LOG, PAUSE_IMAGE, Layout, components, write_configs
 from .packages import PATH, PackagesMissing, cni_folder, missing
 from .ranges import Ranges, free, taken
 
@@ -45,6 +45,7 @@ class Node:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.expanduser().resolve()
         self.kubeconfig = self.folder / "pki" / "admin.conf"
+        self.audit_log = self.folder / AUDIT_LOG
         self._state = self.folder / "state.json"
         self._names = traces.names(self.folder)
         self._process: subprocess.Popen[str] | None = None

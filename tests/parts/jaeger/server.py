@@ -1,4 +1,4 @@
-"""A real Jaeger 2, in memory, built once from its Go module and started on free loopback ports."""
+"""A real Jaeger 2, in memory, built once from its Go module and started on free ports."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @dataclass(frozen=True)
 class Span:
-    """One stored span: ids in hex, times in microseconds (start since the epoch)."""
+    """One stored span: ids in hex, times in microseconds (start since the epoch); `resource`: what its process is."""
 
     trace_id: str
     span_id: str
@@ -41,6 +41,7 @@ class Span:
     start_us: int
     duration_us: int
     tags: dict[str, object]
+    resource: dict[str, object]
 
 
 def binary() -> Path:
@@ -49,27 +50,28 @@ def binary() -> Path:
 
 
 def _free_ports(count: int) -> list[int]:
-    # All are held before any is given back, so that no two are the same.
+    # All are held before any is given back, so that no two are the same; and on every address, for any of them.
     held = [socket.socket() for _ in range(count)]
     try:
         for each in held:
-            each.bind(("127.0.0.1", 0))
+            each.bind(("", 0))
         return [int(each.getsockname()[1]) for each in held]
     finally:
         for each in held:
             each.close()
 
 
-def _listens(port: int) -> bool:
+def _listens(host: str, port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((host, port)) == 0
 
 
 class Jaeger:
-    """A running Jaeger: `with Jaeger() as jaeger:`, or start() and stop()."""
+    """A running Jaeger: `with Jaeger() as jaeger:`, or start() and stop(). It takes spans at `host`, and only there."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self._host = host
         self.otlp_grpc = ""
         self.otlp_http = ""
         self.query = ""
@@ -104,8 +106,9 @@ class Jaeger:
         # The tests' own OTEL_* settings are not meant for Jaeger, which would read them.
         env = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
         env |= {f"FLEET_JAEGER_{name}": str(port) for name, port in ports.items()}
-        self.otlp_grpc = f"http://127.0.0.1:{ports['OTLP_GRPC']}"
-        self.otlp_http = f"http://127.0.0.1:{ports['OTLP_HTTP']}"
+        env["FLEET_JAEGER_OTLP_HOST"] = self._host
+        self.otlp_grpc = f"http://{self._host}:{ports['OTLP_GRPC']}"
+        self.otlp_http = f"http://{self._host}:{ports['OTLP_HTTP']}"
         self.query = f"http://127.0.0.1:{ports['QUERY_HTTP']}"
         self._log, name = tempfile.mkstemp()
         os.unlink(name)
@@ -131,7 +134,7 @@ class Jaeger:
             self._get("/api/services")
         except OSError:
             return False
-        return _listens(ports["OTLP_GRPC"]) and _listens(ports["OTLP_HTTP"])
+        return all(_listens(self._host, ports[name]) for name in ("OTLP_GRPC", "OTLP_HTTP"))
 
     def stop(self) -> None:
         """Ends Jaeger, by force after 5 s. Does nothing when it is not running."""
@@ -191,15 +194,17 @@ class Jaeger:
 
 def _span(raw: dict[str, Any], processes: dict[str, Any]) -> Span:
     parents = [ref["spanID"] for ref in raw["references"] if ref["refType"] == "CHILD_OF"]
+    process = processes[raw["processID"]]
     return Span(
         trace_id=raw["traceID"],
         span_id=raw["spanID"],
         parent_id=parents[0] if parents else None,
         name=raw["operationName"],
-        service=processes[raw["processID"]]["serviceName"],
+        service=process["serviceName"],
         start_us=raw["startTime"],
         duration_us=raw["duration"],
         tags={tag["key"]: _value(tag) for tag in raw["tags"]},
+        resource={tag["key"]: _value(tag) for tag in process["tags"]},
     )
 
 

@@ -1,0 +1,139 @@
+"""Who decides on a Deployment's replicas on a real cluster: a person, another autoscaler, or ours after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.client import Cluster
+from tests.cluster.release import NAME, SETTLE_S, Release, TemporalServer, release
+from tests.local.dev_fleet import until
+from tests.parts.postgres import PostgresServer
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
+
+OPERATOR = f"{NAME}-fleet-operator"
+# Longer than the window and some looks: an autoscaler that decided would have shrunk.
+IDLE_S = 15.0
+# Process 1 is the pod's pause.
+_KILL = """
+import os, pathlib, signal
+for process in pathlib.Path("/proc").iterdir():
+    if process.name.isdigit() and (process / "cmdline").read_bytes().endswith(b"-m\\0app.operator.main\\0"):
+        os.kill(int(process.name), signal.SIGKILL)
+"""
+HPA = {
+    "apiVersion": "autoscaling/v2",
+    "kind": "HorizontalPodAutoscaler",
+    "metadata": {"name": "cpu"},
+    "spec": {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": f"{NAME}-payments"},
+        # Without metrics it still keeps to its minimum.
+        "minReplicas": 2,
+        "maxReplicas": 2,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def shop(
+    image: Path, cluster: Cluster, temporal_for_pods: TemporalServer, postgres_for_pods: PostgresServer
+) -> Iterator[Release]:
+    """The example's fleet."""
+    with release(image, cluster, temporal_for_pods, postgres_for_pods) as made:
+        made.install()
+        until(made.ready, 60)
+        until(lambda: made.pool("orders").get("mode") == "Automatic", SETTLE_S, 0.5)
+        yield made
+
+
+def test_a_pin_holds_under_load_and_idle_until_it_is_taken_away(shop: Release) -> None:
+    shop.kubectl("scale", "wp/orders", "--replicas=3")
+    until(lambda: shop.pool("orders")["mode"] == "Pinned" and shop.pool("orders")["readyReplicas"] == 3, SETTLE_S, 0.5)
+    ids = [f"pinned-{number}" for number in range(60)]
+    with ThreadPoolExecutor(1) as placing:
+        placed = placing.submit(shop.place_all, ids)
+        until(lambda: _steady(shop, "orders", 3) and not asyncio.run(shop.outcome(ids)).not_completed, SETTLE_S, 0.3)
+        placed.result()
+    # Payments met the same load without a pin.
+    assert any("1 -> " in event for event in shop.events("payments"))
+    idle_until = time.monotonic() + IDLE_S
+    while time.monotonic() < idle_until:
+        assert _steady(shop, "orders", 3)
+        time.sleep(0.5)
+    assert "kubectl patch wp orders" in shop.pool("orders")["message"]
+    shop.kubectl("patch", "wp", "orders", "--type=merge", "-p", '{"spec":{"replicas":null}}')
+    until(lambda: shop.pool("orders")["mode"] == "Automatic" and shop.pool("orders")["replicas"] == 1, 60, 0.5)
+
+
+def test_a_deployment_that_is_scaled_by_hand_is_held_and_then_taken_back(shop: Release) -> None:
+    shop.kubectl("scale", f"deployment/{NAME}-orders", "--replicas=3")
+    until(lambda: shop.pool("orders")["mode"] == "Held", 30, 0.3)
+    assert shop.pool("orders")["message"].startswith("kubectl set 3; held for ")
+    assert any(event.startswith("Held kubectl set 3") for event in shop.events("orders"))
+    assert "Held" in shop.kubectl("get", "wp", "orders")
+    shop.kubectl("patch", "wp", "orders", "--type=merge", "-p", '{"spec":{"holdSeconds":5}}')
+    until(lambda: shop.pool("orders")["mode"] == "Automatic" and shop.pool("orders")["replicas"] == 1, 60, 0.5)
+
+
+def test_an_operator_that_dies_between_its_two_writes_takes_its_own_number_for_its_own(shop: Release) -> None:
+    role = json.loads(shop.kubectl("get", "role", OPERATOR, "-o", "json"))
+    # Without the right to write a status, each scaling ends between the two writes.
+    _grant(shop, [rule for rule in role["rules"] if rule["resources"] != ["workerpools/status"]])
+    try:
+        shop.place_all([f"killed-{number}" for number in range(60)])
+        until(lambda: shop.replicas("payments") > 1, 60, 0.1)
+        assert shop.pool("payments")["desiredReplicas"] == 1, "the status knows nothing of it"
+        _kill_operator(shop)
+    finally:
+        _grant(shop, role["rules"])
+    until(lambda: shop.pool("payments")["desiredReplicas"] > 1, 60, 0.2)
+    assert shop.pool("payments")["mode"] == "Automatic"
+    until(lambda: shop.pool("payments")["replicas"] == 1, SETTLE_S, 0.5)
+    # Nothing else in this module has held "payments" so far.
+    events = shop.events("payments")
+    assert [event for event in events if event.startswith("Held")] == []
+    assert any(" 1 -> " in event for event in events), "a status that is refused silences no Event"
+
+
+def test_a_horizontal_pod_autoscaler_is_reported_and_respected(shop: Release) -> None:
+    shop.kubectl("create", "-f", "-", stdin=json.dumps(HPA))
+    until(lambda: shop.pool("payments")["mode"] == "Held", SETTLE_S, 0.5)
+    assert shop.pool("payments")["message"].startswith("HorizontalPodAutoscaler cpu scales the Deployment, 2 now")
+    ids = [f"hpa-{number}" for number in range(60)]
+    shop.place_all(ids)
+    until(lambda: _steady(shop, "payments", 2) and not asyncio.run(shop.outcome(ids)).not_completed, SETTLE_S, 0.3)
+    assert any("1 -> " in event for event in shop.events("orders")), "the load was one to scale for"
+    assert any(event.startswith("Held HorizontalPodAutoscaler cpu") for event in shop.events("payments"))
+    shop.kubectl("delete", "hpa", "cpu")
+    until(lambda: shop.pool("payments")["mode"] == "Automatic" and shop.pool("payments")["replicas"] == 1, 120, 0.5)
+
+
+def _steady(shop: Release, pool: str, replicas: int) -> bool:
+    """True; fails when the Deployment has another number."""
+    assert shop.replicas(pool) == replicas
+    return True
+
+
+def _grant(shop: Release, rules: list[dict[str, Any]]) -> None:
+    shop.kubectl("patch", "role", OPERATOR, "--type=merge", "-p", json.dumps({"rules": rules}))
+
+
+def _kill_operator(shop: Release) -> None:
+    """SIGKILL, and wait for the next process in the same pod."""
+    (pod,) = shop.pods("app.kubernetes.io/component=operator")
+    name, restarts = pod["metadata"]["name"], pod["status"]["containerStatuses"][0]["restartCount"]
+    shop.kubectl("exec", name, "--", "python", "-c", _KILL)
+
+    def again() -> bool:
+        (pod,) = shop.pods("app.kubernetes.io/component=operator")
+        return bool(pod["status"]["containerStatuses"][0]["restartCount"] > restarts)
+
+    until(again, 60, 0.2)

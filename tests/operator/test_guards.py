@@ -1,0 +1,145 @@
+"""What must not happen to an operator is to live on without working: real API server, operator as a process here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from lightkube import AsyncClient, KubeConfig
+
+from app.operator.fleet import RELIST_S, KubernetesFleet, Objects
+from app.operator.kube import MANAGER, Kube
+from app.operator.workerpool import INSTANCE_LABEL, POOL_LABEL
+from app.scaling.policy import Memory, decide
+from tests.cluster.client import Cluster
+from tests.local.dev_fleet import ROOT
+
+pytestmark = pytest.mark.cluster
+
+CRDS = str(ROOT / "charts/worker-fleet/crds")
+CRD = "workerpools.workerfleet.dev"
+LABELS = {INSTANCE_LABEL: "shop", POOL_LABEL: "orders"}
+POOL = {
+    "apiVersion": "workerfleet.dev/v1alpha1",
+    "kind": "WorkerPool",
+    "metadata": {"name": "orders", "labels": LABELS},
+    "spec": {"taskQueue": "orders"},
+}
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+# No pod of it ever runs: only the objects matter.
+DEPLOYMENT = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "shop-orders", "labels": LABELS},
+    "spec": {
+        "selector": {"matchLabels": LABELS},
+        "template": {
+            "metadata": {"labels": LABELS},
+            "spec": {"nodeSelector": {"there": "is-none"}, "containers": [{"name": "worker", "image": "none"}]},
+        },
+    },
+}
+
+
+@pytest.fixture
+def objects_there(cluster: Cluster, namespace: str) -> str:
+    """A namespace with one pool and its Deployment."""
+    cluster.kubectl("apply", "--server-side", "-f", CRDS)
+    cluster.kubectl("wait", f"crd/{CRD}", "--for=condition=Established", "--timeout=30s")
+    for body in (POOL, DEPLOYMENT):
+        cluster.kubectl("create", "-f", "-", namespace=namespace, stdin=json.dumps(body))
+    return namespace
+
+
+def test_what_a_silent_watch_missed_is_put_right_by_a_list(cluster: Cluster, objects_there: str) -> None:
+    async def look() -> None:
+        objects = Objects()
+        kube = _kube(cluster, objects_there)
+        await objects.relist(kube)
+        fleet = KubernetesFleet(kube, objects, lambda: None)
+        (before,) = await fleet.pools()
+        cluster.kubectl(
+            "patch", "wp", "orders", "--type=merge", "-p", '{"spec":{"maxReplicas":3}}', namespace=objects_there
+        )
+        # No watch runs in this test: to the fleet it is one that fell silent.
+        (meanwhile,) = await fleet.pools()
+        assert meanwhile.policy.max_replicas == before.policy.max_replicas == 10
+        objects.listed_at -= RELIST_S
+        (after,) = await fleet.pools()
+        assert after.policy.max_replicas == 3
+
+    asyncio.run(look())
+
+
+def test_a_look_that_finds_nothing_new_writes_nothing(cluster: Cluster, objects_there: str) -> None:
+    def versions() -> list[str]:
+        found = cluster.kubectl("get", "wp,deployment", "-o", "json", namespace=objects_there)
+        return [item["metadata"]["resourceVersion"] for item in json.loads(found)["items"]]
+
+    async def look() -> None:
+        objects = Objects()
+        kube = _kube(cluster, objects_there)
+        hours = iter(range(1000))
+        fleet = KubernetesFleet(kube, objects, lambda: None, lambda: NOW + timedelta(hours=next(hours)))
+        seen = []
+        for number in range(4):
+            await objects.relist(kube)
+            for pool in await fleet.pools():
+                decision = decide(pool.policy, None, Memory(), float(number), pool.replicas)
+                await fleet.report(pool, None, decision)
+            seen.append(versions())
+        assert seen[1] == seen[2] == seen[3]
+
+    asyncio.run(look())
+
+
+def test_without_the_crd_the_operator_says_so_and_ends(cluster: Cluster, objects_there: str) -> None:
+    if not cluster.ours:
+        pytest.skip("SKIPPED: the CRD of a cluster of yours is not deleted")
+    with _operator(cluster, objects_there) as running:
+        assert running.stderr is not None
+        assert any("scaling the pools of shop" in line for line in running.stderr)
+        cluster.kubectl("delete", "crd", CRD)
+        try:
+            assert running.wait(60) != 0, "what it watched is gone"
+            with _operator(cluster, objects_there) as started:
+                _, said = started.communicate(timeout=60)
+                assert started.returncode == 4, said
+                assert f"the cluster has no {CRD}: the CRD was deleted or never installed.\nkubectl apply" in said
+        finally:
+            cluster.kubectl("apply", "--server-side", "-f", CRDS)
+            cluster.kubectl("wait", f"crd/{CRD}", "--for=condition=Established", "--timeout=30s")
+
+
+@contextmanager
+def _operator(cluster: Cluster, namespace: str) -> Iterator[subprocess.Popen[str]]:
+    """`python -m app.operator.main` with the tests' own rights; killed at the end."""
+    settings = {
+        "FLEET_OPERATOR__NAMESPACE": namespace,
+        "FLEET_OPERATOR__RELEASE": "shop",
+        "FLEET_TEMPORAL__ADDRESS": "127.0.0.1:1",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app.operator.main"],
+        cwd=ROOT,
+        env=cluster.environment() | settings,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _kube(cluster: Cluster, namespace: str) -> Kube:
+    config = KubeConfig.from_file(cluster.kubeconfig).get()
+    return Kube(AsyncClient(config=config, namespace=namespace, field_manager=MANAGER), {INSTANCE_LABEL: "shop"})
