@@ -8,13 +8,14 @@ import pytest
 
 from tests.cluster.fixtures import cluster, namespace
 from tests.cluster.release import jaeger_for_pods, postgres_for_pods, temporal_for_pods
-from tests.image.fixtures import image
+from tests.image.fixtures import derived_image, image
 from tests.parts.fixtures import jaeger
 from tests.parts.postgres import postgres_url
 from tests.parts.temporal import temporal_address
 
 __all__ = [
     "cluster",
+    "derived_image",
     "image",
     "jaeger",
     "jaeger_for_pods",

@@ -35,7 +35,8 @@ def other_manifest(registry: Registry, digest: str) -> list[Problem]:
     return [
         Problem(
             "temporal.worker.manifest_digest",
-            f"this image's queues have the digest {own}, its Deployment was made for {digest}",
+            f"this image has the queues {', '.join(registry.queues())} with the digest {own}, "
+            f"its Deployment was made for {digest}",
             "Make the manifest anew (fleet queues --manifest) and upgrade chart and image together.",
         )
     ]

@@ -62,9 +62,9 @@ def main(argv: list[str] | None = None) -> None:
 def _serve(settings: Settings, queues: list[str] | None, connect_timeout_s: float | None) -> ExitCode:
     try:
         registry = discover(settings)
-        if wrong := registry.unknown_queues(queues or [], "--queue"):
-            raise RegistrationError(wrong)
-        if wrong := other_manifest(registry, settings.temporal.worker.manifest_digest):
+        wrong = registry.unknown_queues(queues or [], "--queue")
+        wrong += other_manifest(registry, settings.temporal.worker.manifest_digest)
+        if wrong:
             raise RegistrationError(wrong)
     except RegistrationError as error:
         fail(error)

@@ -163,6 +163,16 @@ def test_the_notes_say_what_to_type_next(helm4: Helm) -> None:
     assert "kubectl -n fleet scale deployment/shop-orders --replicas=5" in alone
 
 
+def test_the_notes_say_how_to_see_that_nothing_is_open_on_a_retired_queue(helm4: Helm) -> None:
+    notes = helm4.notes({"queues": {name: {"retired": True} for name in ("orders", "payments")}})
+    count = "temporal workflow count --address temporal-frontend.temporal:7233 --namespace production --query "
+    assert notes.count("is retired. A manifest may leave it out when it counts 0 workflows:") == 2
+    assert notes.count(f"""{count}'TaskQueue="orders" AND ExecutionStatus="Running"'""") == 1
+    assert 'TaskQueue="payments"' not in notes  # it has activities alone: no workflow is ever on it
+    assert notes.count(f"""{count}'ExecutionStatus="Running" AND StartTime < "20""") == 2
+    assert "retired" not in helm4.notes()
+
+
 def _understood(body: Body) -> Body:
     read: Body = codecs.from_dict(body).to_dict()  # type: ignore[no-untyped-call]
     return read
@@ -230,5 +240,6 @@ def _unrestricted_container(body: Body) -> Iterator[str]:
         "host ports": not any("hostPort" in port for port in body.get("ports", [])),
         "host in a probe": not any("host" in handler.get("httpGet", {}) for handler in handlers),
         "requests": {"cpu", "memory"} <= set(body["resources"]["requests"]),
+        "why it ended": body.get("terminationMessagePolicy") == "FallbackToLogsOnError",
     }
     yield from (rule for rule, kept in rules.items() if not kept)

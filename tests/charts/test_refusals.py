@@ -15,6 +15,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"queues": {"emails": {"maxReplicas": 3}}},
         "queues.emails: the image has no such queue; its queues are orders, payments.",
     ),
+    "a queue to drop that is there": (
+        {"dropQueues": ["orders"]},
+        "dropQueues: the manifest still has orders; take it off that list.",
+    ),
     "another image": (
         {"image": {"repository": "registry.example/shop"}},
         (
@@ -178,6 +182,10 @@ SCHEMA: dict[str, tuple[dict[str, Any], str]] = {
     "misspelt": ({"queues": {"orders": {"maxReplica": 2}}}, "additional properties 'maxReplica' not allowed"),
     "misspelt at the top": ({"queue": {}}, "additional properties 'queue' not allowed"),
     "replicas": ({"queues": {"orders": {"replicas": 2}}}, "additional properties 'replicas' not allowed"),
+    "all queues retired": (
+        {"workerDefaults": {"retired": True}},
+        "at '/workerDefaults/retired': value must be false",
+    ),
     "a default taken away": ({"workerDefaults": {"minReplicas": None}}, "missing property 'minReplicas'"),
     "an address without port": ({"temporal": {"address": "temporal"}}, "at '/temporal/address'"),
     "a tag that is a number": ({"image": {"tag": 1.2}}, "at '/image/tag': got number, want string"),

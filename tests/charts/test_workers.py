@@ -93,6 +93,20 @@ def test_what_code_declares_lies_between_defaults_and_overrides(helm: Helm) -> N
     assert variables(objects.templates()["shop-a"])["FLEET_TEMPORAL__WORKER__MAX_CONCURRENT_ACTIVITIES"] == "9"
 
 
+def test_a_retired_queue_may_sleep_is_marked_and_rolls_no_pod(helm: Helm) -> None:
+    before = helm.template().workers()["orders"]
+    objects = helm.template({"queues": {"orders": {"retired": True}}})
+    orders, pool = objects.workers()["orders"], objects.of("WorkerPool")["orders"]
+    assert orders["spec"] == before["spec"]
+    mark = {"workerfleet.dev/retired": "true"}
+    assert orders["metadata"]["labels"] == pool["metadata"]["labels"] == before["metadata"]["labels"] | mark
+    assert (pool["spec"]["minReplicas"], pool["spec"]["maxReplicas"]) == (0, 30)
+    assert objects.of("WorkerPool")["payments"]["spec"]["minReplicas"] == 2
+    assert not mark.keys() & objects.workers()["payments"]["metadata"]["labels"].keys()
+    kept = helm.template({"queues": {"orders": {"retired": True, "minReplicas": 1}}}).of("WorkerPool")
+    assert kept["orders"]["spec"]["minReplicas"] == 1
+
+
 def test_a_queue_is_given_back_its_defaults_with_null(helm: Helm) -> None:
     objects = helm.template({"queues": {"orders": None}})
     assert objects.of("WorkerPool")["orders"]["spec"]["maxReplicas"] == 20

@@ -126,8 +126,9 @@ class Release:
     def helm(self, verb: str, chart: str, *args: str, helm: str, changes: Mapping[str, str]) -> None:
         dotted = {key.replace("__", "."): value for key, value in changes.items()}
         run = self.cluster.helm3 if helm == "helm3" else self.cluster.helm
+        # What the caller says wins: the last one counts.
         wait = ("--wait", f"--timeout={_INSTALL_LIMIT}")
-        run(verb, NAME, chart, *self.values(dotted), *args, *wait, namespace=self.namespace)
+        run(verb, NAME, chart, *self.values(dotted), *wait, *args, namespace=self.namespace)
 
     def kubectl(self, *args: str, stdin: str | None = None) -> str:
         return self.cluster.kubectl(*args, namespace=self.namespace, stdin=stdin)

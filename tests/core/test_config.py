@@ -99,6 +99,33 @@ def test_a_file_that_was_named_must_exist(tmp_path: Path, monkeypatch: pytest.Mo
         load_settings()
 
 
+def test_several_files_are_laid_over_each_other_key_by_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image, first, last = tmp_path / "config.yaml", tmp_path / "first.yaml", tmp_path / "last.yaml"
+    image.write_text(
+        "temporal:\n  namespace: image\n  activities: {start_to_close_timeout_s: 30, retry: {maximum_attempts: 7}}\n"
+    )
+    first.write_text("temporal:\n  namespace: first\n  rpc_timeout_s: 9\n")
+    last.write_text("temporal:\n  activities:\n    start_to_close_timeout_s: 40\n")
+    monkeypatch.chdir(tmp_path)
+    # As MANPATH: the empty name is the default place.
+    monkeypatch.setenv("FLEET_CONFIG", f":{first}:{last}")
+    temporal = load_settings().temporal
+    assert (temporal.namespace, temporal.rpc_timeout_s) == ("first", 9)
+    assert temporal.activities.start_to_close_timeout_s == 40
+    assert temporal.activities.retry.maximum_attempts == 7
+    last.write_text("temporal:\n  rpc_timeout_s: soon\n  nmespace: x\n")
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert f"{last}:2" in str(caught.value), "the file that the value came from"
+    assert f"{last}:3" in str(caught.value)
+    image.unlink()
+    last.unlink()
+    with pytest.raises(ConfigError, match=f"there is no file {last}"):
+        load_settings()
+    monkeypatch.setenv("FLEET_CONFIG", f":{first}")
+    assert load_settings().temporal.activities.retry.maximum_attempts == 0, "the model's default"
+
+
 def test_command_line_beats_fleet_beats_temporal_beats_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings(file=write(tmp_path, "")).temporal.address == "127.0.0.1:7233"
     file = write(tmp_path, "temporal:\n  address: file:1\n  namespace: from-file\n")

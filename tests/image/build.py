@@ -39,21 +39,29 @@ def image_tar() -> Path:
     require()
     made_on = base.base_tar()
     with _checkout() as checkout:
-        home = cache_home() / "image"
-        target = home / _key(checkout, made_on) / "image.tar"
-        with locked(home / "lock"):
-            if target.exists():
-                # Those used last are kept.
-                target.touch()
-            else:
-                say(f"building the image, cached in {target.parent}")
-                began = time.monotonic()
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copytree(checkout, target.parent / _INPUTS, dirs_exist_ok=True)
-                _build(checkout, made_on, target, home / "storage")
-                size = target.stat().st_size / 2**20
-                say(f"built the image in {time.monotonic() - began:.0f} s, {size:.0f} MiB")
-                _prune(home)
+        return kept("", _key(checkout, made_on), checkout, made_on, base.NAME, IMAGE)
+
+
+def kept(folder: str, key: str, inputs: Path, made_on: Path, on: str, name: str) -> Path:
+    """The archive `key` of the cache's `folder`, built first if missing: image `name` of `inputs`.
+
+    `made_on` is the archive of its base, which calls it `on`. Raises CommandFailed.
+    """
+    home = cache_home() / "image"
+    target = home / folder / key / "image.tar"
+    with locked(home / "lock"):
+        if target.exists():
+            # Those used last are kept.
+            target.touch()
+        else:
+            say(f"building {name}, cached in {target.parent}")
+            began = time.monotonic()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(inputs, target.parent / _INPUTS, dirs_exist_ok=True)
+            _build(inputs, made_on, target, home / "storage", on, name)
+            size = target.stat().st_size / 2**20
+            say(f"built it in {time.monotonic() - began:.0f} s, {size:.0f} MiB")
+            _prune(home / folder)
     return target
 
 
@@ -93,7 +101,7 @@ def _key(checkout: Path, made_on: Path) -> str:
     return held.hexdigest()[:16]
 
 
-def _build(checkout: Path, made_on: Path, target: Path, storage: Path) -> None:
+def _build(checkout: Path, made_on: Path, target: Path, storage: Path, on: str = base.NAME, name: str = IMAGE) -> None:
     """`storage` is buildah's own here: the machine's images and containers are left alone."""
     how = ["--isolation", "chroot", "--network", "host", "--layers", "--pull-never", "--timestamp", str(_EPOCH)]
     temp = target.with_name("image.tmp")
@@ -104,8 +112,8 @@ def _build(checkout: Path, made_on: Path, target: Path, storage: Path) -> None:
             # The containers of a build that failed.
             run([*buildah, "rm", "--all"])
             run([*buildah, "pull", "--quiet", f"oci-archive:{made_on}"])
-            run([*buildah, "build", *how, "--build-arg", f"BASE={base.NAME}", "--tag", IMAGE, str(checkout)])
-            run([*buildah, "push", "--quiet", IMAGE, f"oci-archive:{temp}:{IMAGE}"])
+            run([*buildah, "build", *how, "--build-arg", f"BASE={on}", "--tag", name, str(checkout)])
+            run([*buildah, "push", "--quiet", name, f"oci-archive:{temp}:{name}"])
         except BaseException:
             # They are left mounted.
             unmount_below(storage)

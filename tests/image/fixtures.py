@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from .build import image_tar
+from .derived import derived_tar
 from .system import Unavailable
 
 
@@ -27,3 +28,9 @@ def image(pytestconfig: pytest.Config) -> Path:
             warnings.simplefilter("always")
             warnings.warn(loud, stacklevel=1)
         pytest.skip(loud)
+
+
+@pytest.fixture(scope="session")
+def derived_image(image: Path) -> Path:
+    """An image built FROM it with one more package and task queue, an OCI archive."""
+    return derived_tar(image)

@@ -29,7 +29,7 @@ class Outcome:
     repeated: list[str]
     """Activities whose body was started more than once."""
     retried: list[str]
-    """Bodies that ran as a later attempt: an earlier one was lost, or failed."""
+    """Bodies that ran as a later attempt, and why: an earlier one was lost, or failed."""
 
 
 async def outcome(address: str, ledger: str, workflow_ids: Iterable[str]) -> Outcome:
@@ -37,6 +37,8 @@ async def outcome(address: str, ledger: str, workflow_ids: Iterable[str]) -> Out
     client = await Client.connect(address)
     ids = list(workflow_ids)
     gate = asyncio.Semaphore(20)
+
+    causes: dict[tuple[str, str], str] = {}
 
     async def look(workflow_id: str) -> tuple[str, bool, int]:
         async with gate:
@@ -48,8 +50,12 @@ async def outcome(address: str, ledger: str, workflow_ids: Iterable[str]) -> Out
                     raise
                 return workflow_id, False, 0
             history = await handle.fetch_history()
-        scheduled = sum(e.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED for e in history.events)
-        return workflow_id, described.status == WorkflowExecutionStatus.COMPLETED, scheduled
+        scheduled = [e for e in history.events if e.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED]
+        names = {e.event_id: e.activity_task_scheduled_event_attributes.activity_id for e in scheduled}
+        for event in history.events:
+            if (started := event.activity_task_started_event_attributes).HasField("last_failure"):
+                causes[workflow_id, names[started.scheduled_event_id]] = started.last_failure.message
+        return workflow_id, described.status == WorkflowExecutionStatus.COMPLETED, len(scheduled)
 
     seen = await asyncio.gather(*map(look, ids))
     with Session(create_engine(ledger)) as session:
@@ -63,5 +69,10 @@ async def outcome(address: str, ledger: str, workflow_ids: Iterable[str]) -> Out
         scheduled=sum(scheduled for _, _, scheduled in seen),
         bodies=len(starts),
         repeated=[f"{key}: {count} starts" for key, count in counts.items() if count > 1],
-        retried=[f"{r.workflow_id} {r.activity} attempt {r.attempt} on {r.worker}" for r in starts if r.attempt > 1],
+        retried=[
+            f"{row.workflow_id} {row.activity} attempt {row.attempt} on {row.worker}: "
+            f"{causes.get((row.workflow_id, row.activity_id))}"
+            for row in starts
+            if row.attempt > 1
+        ],
     )

@@ -51,7 +51,7 @@ def test_a_worker_refuses_a_manifest_of_other_code() -> None:
     assert other_manifest(filled, registry_digest(filled)) == []
     assert "its Deployment was made for sha256:0" in str(other_manifest(filled, "sha256:0")[0])
     done = subprocess.run(
-        [sys.executable, "-m", "app.worker.main", "serve"],
+        [sys.executable, "-m", "app.worker.main", "serve", "--queue", "mails"],
         env={"PATH": "/usr/bin:/bin", "FLEET_TEMPORAL__WORKER__MANIFEST_DIGEST": "sha256:0"},
         capture_output=True,
         text=True,
@@ -59,6 +59,8 @@ def test_a_worker_refuses_a_manifest_of_other_code() -> None:
         check=False,
     )
     assert done.returncode == 2
+    assert '--queue: no workflow or activity is declared on queue "mails"' in done.stderr
+    assert "this image has the queues orders, payments" in done.stderr
     assert "upgrade chart and image together" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -1,5 +1,9 @@
 """Read the settings: command line > FLEET_* > TEMPORAL_* > config.yaml > default of the model.
 
+FLEET_CONFIG may name several files, separated as in PATH; each is laid over those before it, key by key, and an empty
+name is ./config.yaml (as in MANPATH). With ":/etc/fleet.yaml" an image keeps what its code needs, and an environment
+says only what is different there.
+
 pydantic-settings merges the sources; this module adds what it lacks: the Temporal SDK's own variable names, and errors
 that name the file and line (or the variable) of each wrong value, all of them at once. Only entry points call it: it is
 the one place that reads YAML and the environment for settings.
@@ -11,6 +15,7 @@ import difflib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,18 +50,13 @@ _SDK_VARIABLES: dict[str, Loc] = {
 def load_settings(overrides: Mapping[str, Any] | None = None, *, file: Path | None = None) -> Settings:
     """The settings of this process; `overrides` (nested keys) are those of the command line.
 
-    The file is `file`, else FLEET_CONFIG, else ./config.yaml where it exists.
+    The file is `file`, else those of FLEET_CONFIG, else ./config.yaml where it exists.
     Raises ConfigError with every problem found.
     """
-    path = file or (Path(named) if (named := os.environ.get(CONFIG_VARIABLE)) else None)
-    if path is not None and not path.is_file():
-        where = "--config" if file else CONFIG_VARIABLE
-        raise ConfigError([ConfigProblem(where, "", f"there is no file {path}")])
-    text, node = _read(path or DEFAULT_FILE)
-    lines = _lines(node)
-    origin = _Origin(str(path or DEFAULT_FILE), lines)
+    files = [_File.read(path) for path in _paths(file)]
+    origin = _Origin(files)
     try:
-        loaded = _loader(_plain(text, origin), dict(overrides or {}))
+        loaded = _loader([each.data for each in files], dict(overrides or {}))
     except SettingsError as error:
         raise ConfigError(list(_not_json()) or [ConfigProblem("FLEET_*", "", str(error))]) from None
     except ValidationError as error:
@@ -69,7 +69,17 @@ def load_settings(overrides: Mapping[str, Any] | None = None, *, file: Path | No
     return settings
 
 
-def _loader(from_yaml: dict[str, Any], overrides: dict[str, Any]) -> Settings:
+def _paths(file: Path | None) -> list[Path]:
+    where = "--config" if file else CONFIG_VARIABLE
+    names = [str(file)] if file else os.environ.get(CONFIG_VARIABLE, "").split(os.pathsep)
+    if missing := [
+        ConfigProblem(where, "", f"there is no file {name}") for name in names if name and not Path(name).is_file()
+    ]:
+        raise ConfigError(missing)
+    return [Path(name) if name else DEFAULT_FILE for name in names]
+
+
+def _loader(files: list[dict[str, Any]], overrides: dict[str, Any]) -> Settings:
     class Loader(Settings, BaseSettings):
         model_config = SettingsConfigDict(
             frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter="__", env_ignore_empty=True
@@ -88,7 +98,7 @@ def _loader(from_yaml: dict[str, Any], overrides: dict[str, Any]) -> Settings:
                 init_settings,
                 env_settings,
                 InitSettingsSource(settings_cls, _from_sdk_variables()),
-                InitSettingsSource(settings_cls, from_yaml),
+                *(InitSettingsSource(settings_cls, from_yaml) for from_yaml in reversed(files)),
             )
 
     return Loader(**overrides)
@@ -140,9 +150,25 @@ def _is_complex(loc: list[str]) -> bool:
     return _section(section, loc[-1]) is not None or "[" in str(field.annotation)
 
 
+@dataclass(frozen=True)
+class _File:
+    """A file of settings: what it says, and in which line."""
+
+    path: Path
+    data: dict[str, Any]
+    lines: dict[Loc, int]
+
+    @classmethod
+    def read(cls, path: Path) -> _File:
+        text, node = _read(path) if path.is_file() else ("", None)
+        data = yaml.safe_load(text) or {}
+        if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
+            message = "the file must hold sections (`temporal:`, `queues:`, ...)"
+            raise ConfigError([ConfigProblem(str(path), "", message)])
+        return cls(path, _said(Settings, data), _lines(node))
+
+
 def _read(path: Path) -> tuple[str, yaml.Node | None]:
-    if not path.is_file():
-        return "", None
     try:
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -154,13 +180,6 @@ def _read(path: Path) -> tuple[str, yaml.Node | None]:
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError([ConfigProblem(str(path), "", f"not YAML: {error}")]) from None
     return text, node
-
-
-def _plain(text: str, origin: _Origin) -> dict[str, Any]:
-    data = yaml.safe_load(text) or {}
-    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
-        raise ConfigError([origin.problem((), "the file must hold sections (`temporal:`, `queues:`, ...)")])
-    return _said(Settings, data)
 
 
 def _said(section: type[BaseModel], data: dict[str, Any]) -> dict[str, Any]:
@@ -196,11 +215,10 @@ def _lines(node: yaml.Node | None, path: Loc = ()) -> dict[Loc, int]:
 
 
 class _Origin:
-    """Where a value came from: its variable if that is set, else its line in the file."""
+    """Where a value came from: its variable if that is set, else its line in the last file that has it."""
 
-    def __init__(self, file: str, lines: dict[Loc, int]) -> None:
-        self._file = file
-        self._lines = lines
+    def __init__(self, files: list[_File]) -> None:
+        self._files = files[::-1]
 
     def problem(self, loc: Loc, message: str, kind: str = "") -> ConfigProblem:
         if kind == "extra_forbidden":
@@ -216,9 +234,9 @@ class _Origin:
             sdk = next((name for name, target in _SDK_VARIABLES.items() if target == part), None)
             if sdk and os.environ.get(sdk):
                 return sdk
-            if part in self._lines:
-                return f"{self._file}:{self._lines[part]}"
-        return self._file
+            if found := next((file for file in self._files if part in file.lines), None):
+                return f"{found.path}:{found.lines[part]}"
+        return str(self._files[0].path)
 
     def _near(self, loc: Loc) -> str:
         section: type[BaseModel] | None = Settings

@@ -27,6 +27,16 @@ app.kubernetes.io/version: {{ include "worker-fleet.version" (index . 0) | quote
 app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
 {{- end -}}
 
+{{/*
+(root, slug, pool): labels of a pool's Deployment and WorkerPool. Not of its pods: to retire a queue must roll nothing.
+*/}}
+{{- define "worker-fleet.poolLabels" -}}
+{{ include "worker-fleet.labels" (list (index . 0) "worker" (index . 1)) }}
+{{- if (index . 2).retired }}
+workerfleet.dev/retired: "true"
+{{- end }}
+{{- end -}}
+
 {{/* The image's tag, or the head of its digest, as a label can hold it. */}}
 {{- define "worker-fleet.version" -}}
 {{- $image := .Values.image -}}

@@ -29,6 +29,8 @@ volumes:
 {{- end -}}
 
 {{- define "worker-fleet.container" -}}
+# `kubectl describe pod` says why a process would not start.
+terminationMessagePolicy: FallbackToLogsOnError
 securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
@@ -66,7 +68,8 @@ checksum/config: {{ toJson .Values.config | sha256sum }}
       "k8s.node.name=$(NODE_NAME)" | join "," | quote }}
 {{- if .Values.config }}
 - name: FLEET_CONFIG
-  value: /etc/worker-fleet/config.yaml
+  # Laid over the image's own, which is the empty name before the colon.
+  value: ":/etc/worker-fleet/config.yaml"
 {{- end }}
 - name: FLEET_TEMPORAL__ADDRESS
   value: {{ .Values.temporal.address | quote }}

@@ -32,6 +32,9 @@ workerDefaults name drain, slots and long activities only where the user does: t
 {{- $pool := include "worker-fleet.overlay" (list $queue $root.Values.workerDefaults $own) | fromJson -}}
 {{- $_ := set $pool "env" (concat ($root.Values.workerDefaults.env | default list) (get $own "env" | default list) | default list) -}}
 {{- $_ := set $pool "envFrom" (concat ($root.Values.workerDefaults.envFrom | default list) (get $own "envFrom" | default list) | default list) -}}
+{{- if and $pool.retired (not (hasKey $own "minReplicas")) -}}
+{{- $_ := set $pool "minReplicas" 0 -}}
+{{- end -}}
 {{- $_ := set $pools $slug $pool -}}
 {{- end -}}
 {{- toJson $pools -}}

@@ -17,6 +17,8 @@
 {{- end -}}
 {{- end -}}
 
+{{- $problems = concat $problems (include "worker-fleet.leaving" . | fromJsonArray) -}}
+
 {{- range $slug, $pool := include "worker-fleet.merged" . | fromJson -}}
 {{- if gt (int $pool.minReplicas) (int $pool.maxReplicas) -}}
 {{- $problems = append $problems (printf "queues.%s: minReplicas (%d) is above maxReplicas (%d)." $slug (int $pool.minReplicas) (int $pool.maxReplicas)) -}}
