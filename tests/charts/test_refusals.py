@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.charts.render import Helm, RenderFailed, manifest
+from tests.charts.render import Helm, RenderFailed, container, manifest
 
 pytestmark = pytest.mark.charts
 
@@ -25,6 +25,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
             'image.repository is "registry.example/shop", but the manifest of queues was made for "worker-fleet": run '
             "`fleet queues --manifest --image-repository registry.example/shop` in that image and give its output with "
             "--set-file queuesManifest=FILE."
+        ),
+    ),
+    "another image whose name ends like ours": (
+        {"image": {"repository": "registry.example/my-worker-fleet"}},
+        (
+            'image.repository is "registry.example/my-worker-fleet", but the manifest of queues was made for '
+            '"worker-fleet": run `fleet queues --manifest --image-repository registry.example/my-worker-fleet` in that '
+            "image and give its output with --set-file queuesManifest=FILE."
         ),
     ),
     "minimum above maximum": (
@@ -135,6 +143,14 @@ def test_one_sentence(helm: Helm, case: str) -> None:
     with pytest.raises(RenderFailed) as refused:
         helm.template(values, environment="staging")
     assert refused.value.sentences == [sentence]
+
+
+@pytest.mark.parametrize(
+    "repository", ["worker-fleet", "registry.example/worker-fleet", "registry.example:5000/a/worker-fleet"]
+)
+def test_the_image_may_be_in_any_registry(helm: Helm, repository: str) -> None:
+    pods = helm.template({"image": {"repository": repository, "tag": "1"}}).templates().values()
+    assert {container(pod)["image"] for pod in pods} == {f"{repository}:1"}
 
 
 def test_all_problems_are_said_at_once(helm: Helm) -> None:

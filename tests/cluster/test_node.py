@@ -1,4 +1,4 @@
-"""The built node does what the tests of this project need of a Kubernetes. It has no DNS: no test here needs names."""
+"""The built node does what the tests of this project need of a Kubernetes."""
 
 from __future__ import annotations
 
@@ -146,6 +146,24 @@ def test_a_service_answers_this_machine_and_pods(cluster: Cluster, namespace: st
     _wait(cluster, namespace, "client", "Succeeded")
     assert cluster.kubectl("logs", "client", namespace=namespace) == "served\n"
     assert cluster.kubectl("exec", "deployment/server", "--", "/probe", "get", url, namespace=namespace) == "served\n"
+
+
+def test_a_pod_finds_a_service_by_name_and_nothing_outside_of_the_cluster(
+    cluster: Cluster, namespace: str, probe: str
+) -> None:
+    with cluster.namespace() as other:
+        _apply(cluster, other, _deployment("server", probe, "served", replicas=1))
+        cluster.kubectl("expose", "deployment/server", f"--port={_PORT}", namespace=other)
+        cluster.kubectl("rollout", "status", "deployment/server", "--timeout=60s", namespace=other)
+        for name, service in {"short": f"server.{other}", "full": f"server.{other}.svc.cluster.local"}.items():
+            client = _pod(name, probe, "get", f"http://{service}:{_PORT}/")
+            client["spec"]["restartPolicy"] = "OnFailure"
+            _apply(cluster, namespace, client)
+            _wait(cluster, namespace, name, "Succeeded")
+            assert cluster.kubectl("logs", name, namespace=namespace) == "served\n"
+    _apply(cluster, namespace, _pod("stranger", probe, "get", "http://nobody.invalid/"))
+    _wait(cluster, namespace, "stranger", "Failed")
+    assert "no such host" in cluster.kubectl("logs", "stranger", namespace=namespace)
 
 
 def test_a_pod_reaches_a_server_of_this_machine(cluster: Cluster, namespace: str, probe: str) -> None:

@@ -54,6 +54,13 @@ def test_the_range_avoids_what_routes_use() -> None:
     assert not IPv4Network(found.pods).overlaps(IPv4Network(found.services))
 
 
+def test_many_nodes_leave_the_ranges_alone_that_laboratories_use() -> None:
+    taken: list[IPv4Network] = []
+    for _ in range(10):
+        taken.append(IPv4Network(f"{free(taken).link.partition('/')[0]}/25"))
+    assert not any(each.subnet_of(IPv4Network("203.0.113.0/24")) for each in taken)
+
+
 def test_no_free_range_is_an_error() -> None:
     with pytest.raises(NoFreeRange, match="ip route show table all"):
         free([IPv4Network("192.0.0.0/2")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
@@ -88,3 +89,26 @@ class Go:
                     raise
                 time.sleep(5)
         raise AssertionError("unreachable")
+
+
+def program(module: Path, name: str, package: str, cost: str) -> Path:
+    """The cached program `name`, which is built first, from `package` and in `cost`, if missing.
+
+    `module` is the folder of the Go module that pins it. Raises GoMissing, BuildFailed.
+    """
+    go = Go(module)
+    pins = b"".join(path.read_bytes() for path in sorted([*module.glob("go.*"), *module.glob("*.go")]))
+    home = cache_home() / name / hashlib.sha256(pins + go.run("version").encode()).hexdigest()[:16]
+    target = home / name
+    if target.exists():
+        return target
+    with locked(home / "lock"):
+        if not target.exists():
+            say(f"building {name} with Go, once, {cost}, cached in {home}")
+            began = time.monotonic()
+            go.download(package)
+            temp = target.with_suffix(".tmp")
+            go.run("build", "-mod=readonly", "-trimpath", "-ldflags", "-s -w", "-o", str(temp), package)
+            temp.replace(target)
+            say(f"built {name} in {time.monotonic() - began:.0f} s")
+    return target

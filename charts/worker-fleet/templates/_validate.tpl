@@ -6,7 +6,8 @@
 {{- $problems := list -}}
 {{- $taken := list -}}
 
-{{- if and $values.image.repository (ne $values.image.repository $manifest.imageRepository) -}}
+{{- /* The same name behind a registry or a mirror is the same image. */ -}}
+{{- if and $values.image.repository (not (hasSuffix (printf "/%s" $manifest.imageRepository) (printf "/%s" $values.image.repository))) -}}
 {{- $problems = append $problems (printf "image.repository is %q, but the manifest of queues was made for %q: run `fleet queues --manifest --image-repository %s` in that image and give its output with --set-file queuesManifest=FILE." $values.image.repository $manifest.imageRepository $values.image.repository) -}}
 {{- end -}}
 

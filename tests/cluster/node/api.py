@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -29,6 +30,18 @@ class Api:
         with self._opener.open(self._server + path, timeout=_TIMEOUT_S) as answer:
             body: bytes = answer.read()
             return body
+
+    def create(self, things: dict[str, dict[str, object]]) -> bool:
+        """Creates each object at its path, unless it is there; True. Raises OSError, also for an HTTP error."""
+        for path, thing in things.items():
+            body = json.dumps(thing).encode()
+            request = urllib.request.Request(self._server + path, body, {"Content-Type": "application/json"})
+            try:
+                self._opener.open(request, timeout=_TIMEOUT_S).close()
+            except urllib.error.HTTPError as error:
+                if error.code != 409:
+                    raise
+        return True
 
     def ready(self) -> bool:
         """Whether the API server is ready and its node too. Raises OSError."""

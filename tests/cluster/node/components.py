@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from textwrap import dedent
 
+from tests.cluster.dns import server as dns
+
 from .ranges import Ranges
 
 PAUSE_IMAGE = "localhost/pause:1"
@@ -23,6 +25,7 @@ class Layout:
 
     folder: Path
     programs: Path
+    dns: Path
     containerd: Path
     plugins: Path
     cgroup: str
@@ -61,6 +64,7 @@ def components(layout: Layout) -> list[dict[str, object]]:
         Component("kube-scheduler", _scheduler(layout), [_API]),
         Component("kubelet", _kubelet(layout), [_API, str(layout.socket)]),
         Component("kube-proxy", _proxy(layout), [_API]),
+        Component("coredns", [str(layout.dns), "-conf", str(layout.folder / "Corefile")], [_API]),
     ]
     return [asdict(each) for each in found]
 
@@ -68,6 +72,7 @@ def components(layout: Layout) -> list[dict[str, object]]:
 def write_configs(layout: Layout) -> None:
     """Writes the configuration files that the command lines name."""
     (layout.folder / "containerd.toml").write_text(_containerd_config(layout))
+    (layout.folder / "Corefile").write_text(dns.corefile(layout.ranges, layout.pki / "admin.conf"))
     (layout.folder / "kubelet.json").write_text(json.dumps(_kubelet_config(layout), indent=1))
     layout.audit_policy.write_text(json.dumps(_audit_policy(), indent=1))
     cni = layout.folder / "cni"

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from tests.cluster.dns import server as dns
 from tests.parts.building import cache_home, locked
 
 from . import image, pki, traces
@@ -73,6 +75,7 @@ class Node:
         if missing():
             raise PackagesMissing(f"not installed: {' '.join(missing())}")
         built = programs()
+        dns.binary()
         self.stop()
         self.folder.mkdir(parents=True)
         try:
@@ -112,14 +115,14 @@ class Node:
         containerd, plugins = shutil.which("containerd", path=PATH), cni_folder()
         assert containerd
         assert plugins
-        layout = Layout(self.folder, built, Path(containerd), plugins, self._names.cgroup, chosen)
+        layout = Layout(self.folder, built, dns.binary(), Path(containerd), plugins, self._names.cgroup, chosen)
         pki.make(layout.pki, chosen)
         write_configs(layout)
         (self.folder / "tmp").mkdir()
         self._state.write_text(json.dumps(asdict(chosen)))
         spec = {
             "folder": str(self.folder),
-            "keep": [str(self.folder), str(built)],
+            "keep": [str(self.folder), str(built), str(layout.dns.parent)],
             "cgroups": traces.make_groups(self._names.cgroup),
             "node": chosen.node,
             "link": chosen.link,
@@ -136,9 +139,12 @@ class Node:
         self._wait(lambda: (self.folder / "containerd.sock").exists(), "containerd's socket", deadline)
         tar = image.write(self.folder / "pause.tar", PAUSE_IMAGE, {"pause": built / "pause"}, ["/pause"])
         self._wait(lambda: bool(self.load_image(tar)), "the pause image", deadline)
-        self._wait(self._api(f"https://{self.ranges.node}:6443").ready, "a ready node", deadline)
+        api = self._api(f"https://{self.ranges.node}:6443")
+        self._wait(lambda: api.create(dns.objects(self.ranges)), "the Service of DNS", deadline)
+        self._wait(api.ready, "a ready node", deadline)
         through_service = self._api(f"https://{self.ranges.api}")
         self._wait(lambda: bool(through_service.get("/readyz")), "an answer from a Service", deadline)
+        self._wait(lambda: _connects(self.ranges.dns, dns.PORT), "DNS at its Service", deadline)
 
     def _wait(self, done: Callable[[], bool], what: str, deadline: float) -> None:
         assert self._process
@@ -209,3 +215,9 @@ class Node:
 def _child(pid: int) -> int:
     """The one child of a process."""
     return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+
+def _connects(host: str, port: int) -> bool:
+    """True. Raises OSError when nothing listens there."""
+    with socket.create_connection((host, port), timeout=1):
+        return True

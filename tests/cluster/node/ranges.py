@@ -1,4 +1,4 @@
-"""The node's addresses: a documentation range that no route of this machine uses, chosen when the node starts."""
+"""The node's addresses: of a range that is nobody's and in no route of this machine, chosen when the node starts."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any
 
-# RFC 5737. Nothing answers there, and no private network of a company or a VPN is hidden by a route to it.
-_DOCUMENTATION = tuple(IPv4Network(block) for block in ("198.51.100.0/24", "203.0.113.0/24", "192.0.2.0/24"))
+# For documentation (RFC 5737) and benchmarks (RFC 2544). Nothing answers there, and no private network of a company or
+# a VPN is hidden by a route to it. The last two come last: laboratories do use them, behind their default route.
+_NOBODYS = tuple(IPv4Network(block) for block in ("198.51.100.0/24", "198.18.0.0/22", "203.0.113.0/24", "192.0.2.0/24"))
 
 
 class NoFreeRange(RuntimeError):
-    """Each documentation range is in use on this machine."""
+    """Each of the ranges is in use on this machine."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +43,19 @@ def carve(block: IPv4Network) -> Ranges:
         pods=str(pods),
         services=str(services),
         api=str(services[1]),  # where Kubernetes puts its own Service
-        dns=str(services[10]),  # nothing answers, unless a test puts a DNS server's Service there
+        dns=str(services[10]),  # where other clusters have it too
     )
 
 
 def free(taken: Iterable[IPv4Network]) -> Ranges:
-    """Carves the first half of a documentation range that overlaps none of `taken`. Raises NoFreeRange."""
+    """Carves the first /25 of the ranges that overlaps none of `taken`. Raises NoFreeRange."""
     used = list(taken)
-    for whole in _DOCUMENTATION:
-        for half in whole.subnets():
-            if not any(half.overlaps(each) for each in used):
-                return carve(half)
-    named = ", ".join(map(str, _DOCUMENTATION))
-    raise NoFreeRange(
-        f"each half of {named} is in a route or an address here (see `ip route show table all`): free one"
-    )
+    for whole in _NOBODYS:
+        for part in whole.subnets(new_prefix=25):
+            if not any(part.overlaps(each) for each in used):
+                return carve(part)
+    named = ", ".join(map(str, _NOBODYS))
+    raise NoFreeRange(f"each /25 of {named} is in a route or an address here (see `ip route show table all`): free one")
 
 
 def taken() -> list[IPv4Network]:

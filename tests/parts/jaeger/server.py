@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import socket
@@ -18,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.parts.building import BuildFailed, Go, GoMissing, cache_home, locked, say
+from tests.parts.building import BuildFailed, GoMissing, program
 
 __all__ = ["BuildFailed", "GoMissing", "Jaeger", "Span", "binary"]
 
@@ -47,26 +46,7 @@ class Span:
 
 def binary() -> Path:
     """The cached Jaeger binary, built first (about 7 CPU minutes) if missing. Raises GoMissing, BuildFailed."""
-    go = Go(_HERE)
-    pins = (_HERE / "go.mod").read_bytes() + (_HERE / "go.sum").read_bytes() + go.run("version").encode()
-    home = cache_home() / "jaeger" / hashlib.sha256(pins).hexdigest()[:16]
-    target = home / "jaeger"
-    if target.exists():
-        return target
-    with locked(home / "lock"):
-        if not target.exists():
-            _build(go, target)
-    return target
-
-
-def _build(go: Go, target: Path) -> None:
-    say(f"building Jaeger with Go, once, about 7 CPU minutes, cached in {target.parent}")
-    began = time.monotonic()
-    go.download(_PACKAGE)
-    temp = target.with_name("jaeger.tmp")
-    go.run("build", "-mod=readonly", "-trimpath", "-ldflags", "-s -w", "-o", str(temp), _PACKAGE)
-    temp.replace(target)
-    say(f"built Jaeger in {time.monotonic() - began:.0f} s")
+    return program(_HERE, "jaeger", _PACKAGE, "about 7 CPU minutes")
 
 
 def _free_ports(count: int) -> list[int]:
@@ -108,10 +88,10 @@ class Jaeger:
         """Builds if need be, starts, waits until healthy (20 s). Raises RuntimeError with the tail of its log."""
         if self._process is not None:
             raise RuntimeError("Jaeger is already started")
-        program = binary()
+        built = binary()
         for attempt in range(3):
             try:
-                self._launch(program)
+                self._launch(built)
                 return self
             except BaseException as error:
                 log = self._log_tail()
@@ -121,7 +101,7 @@ class Jaeger:
                     raise
         raise AssertionError("unreachable")
 
-    def _launch(self, program: Path) -> None:
+    def _launch(self, built: Path) -> None:
         ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
         # The tests' own OTEL_* settings are not meant for Jaeger, which would read them.
         env = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
@@ -133,7 +113,7 @@ class Jaeger:
         self._log, name = tempfile.mkstemp()
         os.unlink(name)
         self._process = subprocess.Popen(
-            [str(program), "--config", str(_HERE / "config.yaml")],
+            [str(built), "--config", str(_HERE / "config.yaml")],
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
