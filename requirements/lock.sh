@@ -14,7 +14,8 @@ fi
 compile() { # OUTPUT ARGUMENT...
   local output=requirements/$1
   shift
-  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+  # Extras stay in the pins: to pip, `coverage==1` does not pin `coverage[toml]`, and it fails once a newer one is out.
+  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-strip-extras \
     --no-emit-index-url --no-emit-find-links -o "$output" "$@"
   if grep -nE '://|^--' "$output"; then
     echo "$output names the address of an index: it must not be committed" >&2

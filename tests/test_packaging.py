@@ -7,6 +7,7 @@ import re
 import subprocess
 import tomllib
 from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,25 @@ def _files() -> list[Path]:
         pytest.skip("not a git checkout")
     paths = (ROOT / name for name in listed.stdout.split("\0") if name)
     return [path for path in paths if path.is_file()]
+
+
+def test_a_pin_carries_the_extras_that_others_ask_for() -> None:
+    """Or pip, with hashes, fails the day a newer version is out: to it `coverage==1` does not pin `coverage[toml]`."""
+    carried = {
+        name: set(re.split(", *", extras))
+        for name, extras in re.findall(r"^([a-z0-9-]+)\[(.+)\]==", _lock("dev"), re.M)
+    }
+    wanted: dict[str, set[str]] = {}
+    for name in _pins("dev"):
+        try:
+            found = distribution(name).requires or []
+        except PackageNotFoundError:  # of another Python or platform
+            continue
+        for required in map(Requirement, found):
+            if required.extras and (required.marker is None or required.marker.evaluate({"extra": ""})):
+                wanted.setdefault(canonicalize_name(required.name), set()).update(required.extras)
+    assert "toml" in wanted["coverage"]
+    assert {name: extras for name, extras in wanted.items() if not extras <= carried.get(name, set())} == {}
 
 
 @pytest.mark.parametrize("lock", LOCKS)
