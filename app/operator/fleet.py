@@ -1,68 +1,43 @@
 """The `Fleet` on Kubernetes: WorkerPools say what is wanted, Deployments are scaled, status and Events tell.
 
-The objects come from `Objects`, which the watch keeps; this class asks nothing of the API server but what a look
-changes. A pool that a person pinned, held or paused is shown like any other, with what the autoscaler would do, but is
-not scaled by it.
+The objects come from `Objects`; this class asks nothing of the API server but what a look changes. A pool that a person
+pinned, held or paused is looked at like any other, and not scaled. A look writes nothing: whatever is refused is then
+one pool's trouble and not the fleet's.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from lightkube.core.exceptions import ApiError
+
 from app.operator.kube import HPA_MANAGER, Kube
+from app.operator.objects import Body, Objects
 from app.operator.ownership import Control, Mode, control, differs
-from app.operator.status import pool_status
+from app.operator.status import Seen, pool_status
 from app.operator.workerpool import POOL_LABEL, Remembered, WorkerPool, read_pool, read_status, timestamp
 from app.scaling.demand import Demand
 from app.scaling.fleet import Pool
 from app.scaling.policy import Decision
 
-Body = dict[str, Any]
-RELIST_S = 60.0
+WATCH_LAG_S = 5.0
+"""So long after a write of ours, the number before it may be what the watch still has."""
+NOWHERE: Body = {"metadata": {"name": ""}, "spec": {"selector": {}, "replicas": 0}}
 
 
 @dataclass
-class Objects:
-    """WorkerPools and Deployments by name, as the watch last saw them."""
+class _Kept:
+    """What this process knows of one WorkerPool and its Deployment; another object of the same name begins anew."""
 
-    pools: dict[str, Body] = field(default_factory=dict)
-    deployments: dict[str, Body] = field(default_factory=dict)
-    autoscalers: dict[str, str] = field(default_factory=dict)
-    """Deployment -> HorizontalPodAutoscaler; not watched, seldom there."""
-    listed_at: float = 0.0
-
-    async def relist(self, kube: Kube) -> None:
-        """Put right what the watch missed. Raises CrdMissing, ApiError."""
-        self.pools = {body["metadata"]["name"]: dict(body) for body in await kube.list_pools()}
-        self.deployments = {body["metadata"]["name"]: body for body in await kube.list_deployments()}
-        self.autoscalers = await kube.list_autoscalers()
-        self.listed_at = time.monotonic()
-
-    def deployment_of(self, pool: str) -> Body | None:
-        """The Deployment that a pool scales."""
-        found = (d for d in self.deployments.values() if d["metadata"].get("labels", {}).get(POOL_LABEL) == pool)
-        return next(found, None)
-
-
-@dataclass
-class _Seen:
-    """One pool of one look."""
-
-    pool: WorkerPool
-    deployment: str
-    live: int
-    ready: int
-    selector: str
-    control: Control
-    written: int | None = None
-
-    def as_pool(self) -> Pool:
-        automatic = self.control.mode is Mode.AUTOMATIC
-        return Pool(self.pool.name, self.pool.policy, self.pool.task_types, self.live, self.ready, automatic)
+    uids: tuple[str, str]
+    desired: int | None = None
+    written_at: float = float("-inf")
+    mode: Mode | None = None
+    shown: dict[str, Any] | None = None
 
 
 class KubernetesFleet:
@@ -80,91 +55,94 @@ class KubernetesFleet:
         self._on_look = on_look
         self._objects = objects
         self._clock = clock
-        self._seen: dict[str, _Seen] = {}
-        self._desired: dict[str, int] = {}
-        self._shown: dict[str, dict[str, Any]] = {}
-        self._modes: dict[str, Mode] = {}
+        self._seen: dict[str, Seen] = {}
+        self._kept: dict[str, _Kept] = {}
 
     async def pools(self) -> Sequence[Pool]:
-        """Every pool that has a Deployment; a pin is brought about here."""
+        """Every pool, with what is known of its Deployment."""
         self._on_look()
-        if time.monotonic() - self._objects.listed_at > RELIST_S:
-            await self._objects.relist(self._kube)
-        seen: dict[str, _Seen] = {}
-        for name, body in sorted(self._objects.pools.items()):
-            deployment = self._objects.deployment_of(name)
-            if deployment is not None:
-                seen[name] = await self._look(read_pool(body), self._remembered(name, body), deployment)
-        self._seen = seen
-        return [s.as_pool() for s in seen.values()]
+        await self._objects.refresh(self._kube)
+        self._seen = {
+            name: await self._look(read_pool(body), body) for name, body in sorted(self._objects.pools.items())
+        }
+        self._kept = {name: kept for name, kept in self._kept.items() if name in self._seen}
+        return [seen.as_pool() for seen in self._seen.values()]
 
     async def scale(self, pool: Pool, replicas: int, spare: Sequence[str]) -> None:
         """Write the replicas. Which pods go is the ReplicaSet's choice: `spare` is not used yet."""
         await self._write(self._seen[pool.name], replicas)
 
     async def report(self, pool: Pool, demand: Demand | None, decision: Decision) -> None:
-        """Status where it says something new, and an Event for each change of replicas."""
-        seen = self._seen[pool.name]
-        status = pool_status(
-            control=seen.control,
-            live=seen.live if seen.written is None else seen.written,
-            ready=seen.ready,
-            selector=seen.selector,
-            desired=self._desired.get(pool.name),
-            scaled_at=self._clock() if seen.written is not None else None,
-            demand=demand,
-            decision=decision,
-        )
-        mode, self._modes[pool.name] = self._modes.get(pool.name), seen.control.mode
+        """A pin is brought about; status where it says something new; an Event for each change of replicas and mode."""
+        seen, kept = self._seen[pool.name], self._kept[pool.name]
+        if seen.control.mode is Mode.PINNED and not seen.live == kept.desired == seen.control.replicas:
+            await self._write(seen, seen.control.replicas or 0)
+        elif seen.control.mode is Mode.PAUSED and seen.control.replicas is not None:
+            # Whoever scales meanwhile was asked to; from there it goes on.
+            kept.desired = seen.live
+        elif pool.automatic and seen.written is None and kept.desired != seen.live:
+            # Adopt what is there (first look, end of a hold, our own write before a crash): from now on it is ours.
+            await self._write(seen, seen.live)
+        status = pool_status(seen, kept.desired, demand, decision, self._clock())
+        before, kept.mode = kept.mode, seen.control.mode
         try:
-            if status != self._shown.get(pool.name):
+            if status != kept.shown:
                 await self._kube.write_status(pool.name, {**status, "observedTime": timestamp(self._clock())})
-                self._shown[pool.name] = status
+                kept.shown = status
         finally:
             # One of the two that is refused does not silence the other.
-            if seen.written is not None and seen.written != seen.live:
+            if before is Mode.HELD and pool.automatic:
+                await self._kube.emit(seen.pool, "Released", f"{seen.live} replicas are no longer held")
+            if seen.written not in (None, seen.live):
                 change = f"{seen.live} -> {seen.written} replicas"
                 await self._kube.emit(seen.pool, status["reason"], f"{change}: {status['message']}")
-            elif seen.control.mode is Mode.HELD and mode is not Mode.HELD:
+            elif seen.control.mode is Mode.HELD and before is not Mode.HELD:
                 await self._kube.emit(seen.pool, "Held", seen.control.message, warning=True)
 
-    def _remembered(self, name: str, body: Body) -> Remembered:
-        """The status, or our own later write that the watch has not brought back yet."""
-        remembered = read_status(body)
-        own = self._desired.get(name)
-        if own is None:
-            return remembered
-        return Remembered(own, remembered.held_since, remembered.pinned_since)
-
-    async def _look(self, pool: WorkerPool, remembered: Remembered, deployment: Body) -> _Seen:
-        name, spec = deployment["metadata"]["name"], deployment["spec"]
-        live = spec.get("replicas", 1)
-        foreign = await self._kube.foreign_manager(name, live) if differs(remembered, live) else None
-        own = self._desired.get(pool.name)
-        if own is not None and foreign is None:
-            # Ours and yet another number: the watch has not brought our own write back yet.
-            live = own
+    async def _look(self, pool: WorkerPool, body: Body) -> Seen:
+        found = self._objects.deployments_of(pool.name)
+        deployment = found[0] if len(found) == 1 else NOWHERE
+        kept, live = self._keep(pool, deployment), deployment["spec"].get("replicas", 1)
+        if deployment is NOWHERE:
+            text = f"{len(found) or 'no'} Deployments have the label {POOL_LABEL}={pool.name}"
+            return Seen(pool, deployment, live, Control(Mode.PAUSED, None, text))
+        name, remembered = deployment["metadata"]["name"], read_status(body, deployment)
+        if kept.desired is not None:
+            # The watch may not have brought back our own later write.
+            remembered = Remembered(kept.desired, remembered.held_since, remembered.pinned_since)
+        try:
+            foreign = await self._kube.foreign_manager(name, live) if differs(remembered, live) else None
+        except ApiError as error:
+            # Of this pool alone: an admission policy, say.
+            return Seen(pool, deployment, live, Control(Mode.PAUSED, None, f"who set {live} is not known: {error}"))
         if foreign == HPA_MANAGER:
             # Its name stays on the field when the HorizontalPodAutoscaler is gone: then nobody holds the number.
             self._objects.autoscalers, foreign = await self._kube.list_autoscalers(), None
+        elif foreign is None and kept.desired is not None and time.monotonic() - kept.written_at < WATCH_LAG_S:
+            live = kept.desired
         hpa = self._objects.autoscalers.get(name)
-        verdict = control(pool, remembered, live, self._clock(), foreign=foreign, hpa=hpa)
-        labels = spec["selector"].get("matchLabels", {})
-        seen = _Seen(
-            pool=pool,
-            deployment=name,
-            live=live,
-            ready=deployment.get("status", {}).get("readyReplicas", 0),
-            selector=",".join(f"{key}={value}" for key, value in sorted(labels.items())),
-            control=verdict,
-        )
-        if verdict.mode is Mode.PINNED and verdict.replicas != live:
-            await self._write(seen, verdict.replicas or 0)
-        elif verdict.mode is Mode.AUTOMATIC and self._desired.get(pool.name) != live:
-            # Adopt what is there (first look, end of a hold, our own write before a crash): from now on it is ours.
-            await self._write(seen, live)
-        return seen
+        return Seen(pool, deployment, live, control(pool, remembered, live, self._clock(), foreign=foreign, hpa=hpa))
 
-    async def _write(self, seen: _Seen, replicas: int) -> None:
-        await self._kube.scale(seen.deployment, replicas)
-        self._desired[seen.pool.name] = seen.written = replicas
+    def _keep(self, pool: WorkerPool, deployment: Body) -> _Kept:
+        uids = pool.uid, deployment["metadata"].get("uid", "")
+        if pool.name not in self._kept or self._kept[pool.name].uids != uids:
+            self._kept[pool.name] = _Kept(uids)
+        return self._kept[pool.name]
+
+    async def _write(self, seen: Seen, replicas: int) -> None:
+        """Only over the number that was looked at: what somebody set meanwhile is theirs, as the next look will see."""
+        name, kept = seen.deployment["metadata"]["name"], self._kept[seen.pool.name]
+        current = self._objects.deployments.get(name, NOWHERE)
+        if current["spec"].get("replicas") != seen.deployment["spec"].get("replicas"):
+            raise RuntimeError(f"deployment {name} was scaled by somebody since it was looked at")
+        before, kept.desired, kept.written_at = kept.desired, replicas, time.monotonic()
+        try:
+            await self._kube.scale(name, replicas, current["metadata"].get("resourceVersion"))
+        except ApiError as error:
+            # Refused, and not lost on the way, when it may have been done.
+            kept.desired = before
+            if error.response.status_code == 409:
+                # The watch should have told of that. If it fell silent, a list will.
+                self._objects.listed_at = 0.0
+            raise
+        seen.written = replicas

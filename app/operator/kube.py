@@ -76,9 +76,9 @@ class Kube:
                 found[target.name] = hpa.metadata.name or ""
         return found
 
-    async def scale(self, deployment: str, replicas: int) -> None:
-        """Make `replicas` the number that is wanted, and ours."""
-        await self._apply(deployment, replicas, force=True, dry_run=False)
+    async def scale(self, deployment: str, replicas: int, version: str) -> None:
+        """Make `replicas` the number that is wanted, and ours. A conflict (409) when `version` is not the latest."""
+        await self._apply(deployment, replicas, version)
 
     async def foreign_manager(self, deployment: str, live: int) -> str | None:
         """Who else set the replicas that are `live`; None when our own name still stands on the field.
@@ -86,7 +86,7 @@ class Kube:
         A trial write (dry run) of another number: it conflicts with whoever owns the field.
         """
         try:
-            await self._apply(deployment, live + 1, force=False, dry_run=True)
+            await self._apply(deployment, live + 1, trial=True)
         except ApiError as error:
             if error.response.status_code != 409:
                 raise
@@ -117,8 +117,9 @@ class Kube:
             )
         )
 
-    async def _apply(self, deployment: str, replicas: int, *, force: bool, dry_run: bool) -> None:
-        metadata, spec = ObjectMeta(name=deployment, namespace=self._client.namespace), ScaleSpec(replicas=replicas)
+    async def _apply(self, name: str, replicas: int, version: str | None = None, *, trial: bool = False) -> None:
+        metadata = ObjectMeta(name=name, namespace=self._client.namespace, resourceVersion=version)
+        spec = ScaleSpec(replicas=replicas)
         # An apply needs its kind in the body.
         scale = Deployment.Scale(apiVersion="autoscaling/v1", kind="Scale", metadata=metadata, spec=spec)
-        await self._client.apply(scale, deployment, force=force, dry_run=dry_run)
+        await self._client.apply(scale, name, force=not trial, dry_run=trial)

@@ -25,8 +25,9 @@ from app.core.pulse import Pulse
 from app.core.services.temporal.temporal_client import TemporalClientService
 from app.core.telemetry import logs, tracing
 from app.core.telemetry.runtime import client_runtime
-from app.operator.fleet import KubernetesFleet, Objects
+from app.operator.fleet import KubernetesFleet
 from app.operator.kube import MANAGER, CrdMissing, Kube
+from app.operator.objects import Objects
 from app.operator.watch import registry
 from app.operator.workerpool import INSTANCE_LABEL
 from app.scaling.autoscaler import Autoscaler
@@ -66,7 +67,7 @@ async def _operate(settings: Settings, pulse: Pulse) -> None:
     client = AsyncClient(namespace=settings.operator.namespace or None, field_manager=MANAGER)
     objects, kube = Objects(), Kube(client, {INSTANCE_LABEL: release} if release else {})
     # Before anything is watched: kopf itself would wait for ever, silently, for a CRD that is not there.
-    await objects.relist(kube)
+    await objects.refresh(kube)
     service = TemporalClientService(settings.temporal, runtime=client_runtime())
     autoscaler = Autoscaler(
         service.get_client,
@@ -75,14 +76,18 @@ async def _operate(settings: Settings, pulse: Pulse) -> None:
         heartbeat_interval_s=settings.temporal.worker.heartbeat_interval_s,
     )
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
+    def on_signals() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+    on_signals()
     log.info("scaling the pools of %s in %s", release or "every release", client.namespace)
     looking = asyncio.create_task(autoscaler.run(stop), name="autoscaler")
     watching = asyncio.create_task(
         kopf.operator(
-            registry=registry(objects, release),
+            # kopf puts signal handlers of its own in the place of ours, and would scale on while its watches end.
+            registry=registry(objects, release, on_signals),
             namespaces=[client.namespace],
             standalone=True,
             stop_flag=stop,
@@ -104,9 +109,9 @@ def _serve_probes(settings: Settings, pulse: Pulse) -> None:
     def livez() -> Answer:
         return verdict(pulse.alive, f"the last look began {pulse.age_s:.0f} s ago")
 
+    at, port = settings.operator.health_host, settings.operator.health_port
     routes = {"/livez": livez, "/metrics": lambda: Answer(200, generate_latest(), PROMETHEUS_TEXT)}
-    operator = settings.operator
-    server = ProbeServer(operator.health_host, operator.health_port, routes, setting="operator.health_port")
+    server = ProbeServer(at, port, routes, setting="operator.health_port")
     server.start()
     log.info("probes and metrics on %s", server.address)
 

@@ -5,30 +5,47 @@ Condition names are never Ready or Stalled, and no observedGeneration is written
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from app.operator.objects import Body
 from app.operator.ownership import Control, Mode
-from app.operator.workerpool import timestamp
+from app.operator.workerpool import WorkerPool, timestamp
 from app.scaling.demand import Demand
+from app.scaling.fleet import Pool
 from app.scaling.policy import Decision, Reason
 
 LIMITED = (Reason.AT_MAXIMUM, Reason.AT_MINIMUM, Reason.RATE_LIMITED, Reason.NOT_DISPATCHING)
 
 
+@dataclass
+class Seen:
+    """One pool of one look; `written` is what was then made of its replicas."""
+
+    pool: WorkerPool
+    deployment: Body
+    live: int
+    control: Control
+    written: int | None = None
+
+    @property
+    def ready(self) -> int:
+        ready: int = self.deployment.get("status", {}).get("readyReplicas", 0)
+        return ready
+
+    def as_pool(self) -> Pool:
+        automatic = self.control.mode is Mode.AUTOMATIC
+        return Pool(self.pool.name, self.pool.policy, self.pool.task_types, self.live, self.ready, automatic)
+
+
 def pool_status(
-    *,
-    control: Control,
-    live: int,
-    ready: int,
-    selector: str,
-    desired: int | None,
-    scaled_at: datetime | None,
-    demand: Demand | None,
-    decision: Decision,
+    seen: Seen, desired: int | None, demand: Demand | None, decision: Decision, now: datetime
 ) -> dict[str, Any]:
     """The status to lay over the one that is there; None removes a key, an absent key leaves it alone."""
-    automatic = control.mode is Mode.AUTOMATIC
+    control, automatic = seen.control, seen.control.mode is Mode.AUTOMATIC
+    labels = seen.deployment["spec"]["selector"].get("matchLabels", {})
+    known = str(demand.known) if demand else "None"
     types = demand.types if demand else ()
     backlogs = [t.backlog for t in types if t.backlog is not None]
     ages = [t.backlog_age_s for t in types if t.backlog_age_s is not None]
@@ -37,9 +54,9 @@ def pool_status(
     used = [t.used_slots for t in slots if t.used_slots is not None]
     total = [t.total_slots for t in slots if t.total_slots is not None]
     status: dict[str, Any] = {
-        "replicas": live,
-        "readyReplicas": ready,
-        "selector": selector,
+        "replicas": seen.live if seen.written is None else seen.written,
+        "readyReplicas": seen.ready,
+        "selector": ",".join(f"{key}={value}" for key, value in sorted(labels.items())),
         "backlog": sum(backlogs) if backlogs else None,
         "backlogAgeSeconds": round(max(ages)) if ages else None,
         "slots": f"{max(used, default=0)}/{max(total, default=0)}" if used else None,
@@ -49,21 +66,16 @@ def pool_status(
         "pinnedSince": timestamp(control.pinned_since) if control.pinned_since else None,
         "heldSince": timestamp(control.held_since) if control.held_since else None,
         "conditions": [
-            _condition("ScalingActive", automatic, control.mode.value),
-            _condition("ScalingLimited", automatic and decision.reason in LIMITED, decision.reason.value),
-            _condition("DemandKnown", demand is not None and demand.known == "Full", _known(demand)),
+            {"type": kind, "status": "True" if holds else "False", "reason": reason}
+            for kind, holds, reason in (
+                ("ScalingActive", automatic, control.mode.value),
+                ("ScalingLimited", automatic and decision.reason in LIMITED, decision.reason.value),
+                ("DemandKnown", known == "Full", known),
+            )
         ],
     }
     if desired is not None:
         status["desiredReplicas"] = desired
-    if scaled_at is not None:
-        status["lastScaleTime"] = timestamp(scaled_at)
+    if seen.written not in (None, seen.live):
+        status["lastScaleTime"] = timestamp(now)
     return status
-
-
-def _condition(kind: str, holds: bool, reason: str) -> dict[str, str]:
-    return {"type": kind, "status": "True" if holds else "False", "reason": reason}
-
-
-def _known(demand: Demand | None) -> str:
-    return str(demand.known) if demand else "None"

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import kopf
 
-from app.operator.fleet import Objects
+from app.operator.objects import Objects
 from app.operator.workerpool import GROUP, INSTANCE_LABEL, PLURAL, POOL_LABEL, VERSION
 
 CREDENTIALS_S = 600.0
 """Projected tokens are renewed in their file; so long a copy of one is used."""
 
 
-def registry(objects: Objects, release: str) -> kopf.OperatorRegistry:
-    """Handlers that keep `objects`, those of one release."""
+def registry(objects: Objects, release: str, on_start: Callable[[], None]) -> kopf.OperatorRegistry:
+    """Handlers that keep `objects`, those of one release; `on_start` is called once kopf has set itself up."""
     handlers = kopf.OperatorRegistry()
     labels: dict[str, Any] = {INSTANCE_LABEL: release} if release else {}
 
@@ -35,6 +36,7 @@ def registry(objects: Objects, release: str) -> kopf.OperatorRegistry:
         settings.watching.client_timeout = 330
         settings.networking.request_timeout = 15
         settings.networking.connect_timeout = 5
+        on_start()
 
     @kopf.on.login(registry=handlers)
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:

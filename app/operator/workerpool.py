@@ -74,9 +74,11 @@ def read_pool(body: Mapping[str, Any]) -> WorkerPool:
     )
 
 
-def read_status(body: Mapping[str, Any]) -> Remembered:
-    """What the operator left in the status of a WorkerPool object."""
-    status = body.get("status") or {}
+def read_status(body: Mapping[str, Any], deployment: Mapping[str, Any]) -> Remembered:
+    """What the operator left in the status of a WorkerPool object; nothing of a Deployment older than `deployment`."""
+    status, made = body.get("status") or {}, deployment["metadata"].get("creationTimestamp", "")
+    if status.get("observedTime", made) < made:
+        status = {}
     return Remembered(status.get("desiredReplicas"), _time(status.get("heldSince")), _time(status.get("pinnedSince")))
 
 

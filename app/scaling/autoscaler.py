@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 
 from opentelemetry import trace
 from temporalio.client import Client
@@ -22,7 +22,7 @@ from app.scaling.demand import Demand, QueueTypes, observe
 from app.scaling.fleet import Fleet, Pool
 from app.scaling.policy import Decision, Memory, decide
 
-OBSERVE_TIMEOUT_S = 2.0  # the calls take milliseconds (facts M1): what takes longer is down
+OBSERVE_TIMEOUT_S = 2.0  # the calls take milliseconds: what takes longer is down
 FLEET_TIMEOUT_S = 10.0  # a fleet that hangs over one pool must not stop the others for good
 log, tracer = logging.getLogger("app.scaling"), trace.get_tracer(__name__)
 
@@ -85,7 +85,7 @@ class Autoscaler:
             decision = decide(pool.policy, demand, memory, self.clock(), pool.replicas)
             self._pools[pool.name] = pool, decision.memory
             await asyncio.wait_for(self._apply(pool, demand, decision, began_ns), FLEET_TIMEOUT_S)
-            metrics.record(pool, demand, decision)
+            metrics.record(pool, demand, decision if pool.automatic else replace(decision, replicas=pool.replicas))
         except Exception as error:  # noqa: BLE001 - one bad pool never stops the others
             problem = f"cannot be scaled or reported: {error!r}"
         self._tell(pool.name, problem)

@@ -83,12 +83,30 @@ def test_a_deployment_that_is_scaled_by_hand_is_held_and_then_taken_back(shop: R
     until(lambda: shop.pool("orders")["mode"] == "Automatic" and shop.pool("orders")["replicas"] == 1, 60, 0.5)
 
 
+def test_a_paused_pool_is_left_to_people_and_goes_on_from_where_they_left_it(shop: Release) -> None:
+    shop.upgrade(queues__orders__paused="true")
+    until(lambda: shop.pool("orders")["mode"] == "Paused", 30, 0.5)
+    ids = [f"paused-{number}" for number in range(40)]
+    with ThreadPoolExecutor(1) as placing:
+        placed = placing.submit(shop.place_all, ids)
+        until(lambda: _steady(shop, "orders", 1) and not asyncio.run(shop.outcome(ids)).not_completed, SETTLE_S, 0.3)
+        placed.result()
+    shop.kubectl("scale", f"deployment/{NAME}-orders", "--replicas=2")
+    until(lambda: shop.pool("orders")["desiredReplicas"] == 2, 30, 0.3)
+    assert shop.pool("orders")["mode"] == "Paused"
+    held = len([event for event in shop.events("orders") if event.startswith("Held")])
+    shop.upgrade()
+    until(lambda: shop.pool("orders")["mode"] == "Automatic" and shop.pool("orders")["replicas"] == 1, 60, 0.5)
+    assert len([event for event in shop.events("orders") if event.startswith("Held")]) == held
+
+
 def test_an_operator_that_dies_between_its_two_writes_takes_its_own_number_for_its_own(shop: Release) -> None:
     role = json.loads(shop.kubectl("get", "role", OPERATOR, "-o", "json"))
     # Without the right to write a status, each scaling ends between the two writes.
     _grant(shop, [rule for rule in role["rules"] if rule["resources"] != ["workerpools/status"]])
     try:
-        shop.place_all([f"killed-{number}" for number in range(60)])
+        # Enough for the load to outlast a slow machine's steps.
+        shop.place_all([f"killed-{number}" for number in range(120)])
         until(lambda: shop.replicas("payments") > 1, 60, 0.1)
         assert shop.pool("payments")["desiredReplicas"] == 1, "the status knows nothing of it"
         _kill_operator(shop)

@@ -13,8 +13,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from lightkube import AsyncClient, KubeConfig
 
-from app.operator.fleet import RELIST_S, KubernetesFleet, Objects
+from app.operator.fleet import KubernetesFleet
 from app.operator.kube import MANAGER, Kube
+from app.operator.objects import RELIST_S, Objects
 from app.operator.workerpool import INSTANCE_LABEL, POOL_LABEL
 from app.scaling.policy import Memory, decide
 from tests.cluster.client import Cluster
@@ -60,9 +61,7 @@ def objects_there(cluster: Cluster, namespace: str) -> str:
 def test_what_a_silent_watch_missed_is_put_right_by_a_list(cluster: Cluster, objects_there: str) -> None:
     async def look() -> None:
         objects = Objects()
-        kube = _kube(cluster, objects_there)
-        await objects.relist(kube)
-        fleet = KubernetesFleet(kube, objects, lambda: None)
+        fleet = KubernetesFleet(_kube(cluster, objects_there), objects, lambda: None)
         (before,) = await fleet.pools()
         cluster.kubectl(
             "patch", "wp", "orders", "--type=merge", "-p", '{"spec":{"maxReplicas":3}}', namespace=objects_there
@@ -84,12 +83,13 @@ def test_a_look_that_finds_nothing_new_writes_nothing(cluster: Cluster, objects_
 
     async def look() -> None:
         objects = Objects()
-        kube = _kube(cluster, objects_there)
         hours = iter(range(1000))
-        fleet = KubernetesFleet(kube, objects, lambda: None, lambda: NOW + timedelta(hours=next(hours)))
+        fleet = KubernetesFleet(
+            _kube(cluster, objects_there), objects, lambda: None, lambda: NOW + timedelta(hours=next(hours))
+        )
         seen = []
         for number in range(4):
-            await objects.relist(kube)
+            objects.listed_at -= RELIST_S
             for pool in await fleet.pools():
                 decision = decide(pool.policy, None, Memory(), float(number), pool.replicas)
                 await fleet.report(pool, None, decision)

@@ -1,4 +1,4 @@
-"""Who decides on the replicas: the table of design D3, line by line."""
+"""Who decides on the replicas: the table of app/operator/ownership.py, line by line."""
 
 from __future__ import annotations
 

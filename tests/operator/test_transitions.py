@@ -1,0 +1,278 @@
+"""What the fleet makes of a person, a crash and a lost answer. The API server is a model here, beside the real one's
+tests (test_guards.py, tests/cluster/test_control.py): each moment between two of its answers can be had."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import httpx2
+import pytest
+from lightkube.core.exceptions import ApiError
+
+from app.operator import fleet as fleet_module
+from app.operator.fleet import KubernetesFleet
+from app.operator.kube import Kube
+from app.operator.objects import Objects
+from app.operator.workerpool import POOL_LABEL
+from app.scaling.fleet import Pool
+from app.scaling.policy import Decision, Memory, Reason
+
+OURS = "workerfleet-operator"
+CREATED = "2026-01-01T00:00:00Z"
+
+
+def refusal(code: int, message: str) -> ApiError:
+    request = httpx2.Request("PATCH", "https://api")
+    return ApiError(request, httpx2.Response(code, request=request, json={"kind": "Status", "message": message}))
+
+
+@dataclass
+class Server:
+    """One WorkerPool and its Deployment; `owner` is who set the replicas. Stands in for `Kube`."""
+
+    replicas: int = 1
+    owner: str = ""
+    spec: dict[str, Any] = field(default_factory=dict)
+    status: dict[str, Any] = field(default_factory=dict)
+    version: int = 1
+    uid: str = "d1"
+    pool_uid: str = "p1"
+    created: str = CREATED
+    deployments: int = 1
+    written: list[int] = field(default_factory=list)
+    statuses: int = 0
+    events: list[str] = field(default_factory=list)
+    lose: str = ""
+    """"answer" or "request" of the next /scale."""
+    policy: bool = False
+    """Whether trial writes are refused."""
+
+    def by_hand(self, replicas: int, owner: str = "kubectl") -> None:
+        self.replicas, self.owner, self.version = replicas, owner, self.version + 1
+
+    async def list_pools(self) -> list[dict[str, Any]]:
+        metadata = {"name": "orders", "namespace": "shop", "uid": self.pool_uid}
+        return [{"metadata": metadata, "spec": {"taskQueue": "orders", **self.spec}, "status": dict(self.status)}]
+
+    async def list_deployments(self) -> list[dict[str, Any]]:
+        metadata = {"uid": self.uid, "resourceVersion": str(self.version), "creationTimestamp": self.created}
+        labels = {POOL_LABEL: "orders"}
+        spec = {"replicas": self.replicas, "selector": {"matchLabels": {"a": "b"}}}
+        return [
+            {"metadata": {"name": f"shop-orders-{number}", "labels": labels, **metadata}, "spec": spec}
+            for number in range(self.deployments)
+        ]
+
+    async def list_autoscalers(self) -> dict[str, str]:
+        return {}
+
+    async def foreign_manager(self, deployment: str, live: int) -> str | None:
+        if self.policy:
+            raise refusal(403, "denied by a policy")
+        return None if self.owner == OURS else self.owner or "before-first-apply"
+
+    async def scale(self, deployment: str, replicas: int, version: str) -> None:
+        lose, self.lose = self.lose, ""
+        if lose == "request":
+            raise TimeoutError
+        if version != str(self.version):
+            raise refusal(409, "the object has been modified")
+        self.written.append(replicas)
+        self.by_hand(replicas, OURS)
+        if lose == "answer":
+            raise TimeoutError
+
+    async def write_status(self, pool: str, status: dict[str, Any]) -> None:
+        self.statuses += 1
+        self.status = {key: value for key, value in (self.status | status).items() if value is not None}
+
+    async def emit(self, pool: object, reason: str, message: str, *, warning: bool = False) -> None:
+        self.events.append(f"{reason} {message}")
+
+
+class Operator:
+    """A process; `tell` is what its watch does."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.objects = Objects()
+        self.now = datetime(2026, 2, 1, tzinfo=UTC)
+        self.fleet = KubernetesFleet(cast(Kube, server), self.objects, lambda: None, lambda: self.now)
+
+    async def tell(self) -> None:
+        self.objects.listed_at = 0.0
+        await self.objects.refresh(cast(Kube, self.server))
+
+    async def look(
+        self, want: int | None = None, meanwhile: Callable[[], object] = lambda: None, told: bool = True
+    ) -> Pool:
+        """One look. `want`: the decision, None keeps what is there; `meanwhile` happens between look and write."""
+        if told:
+            await self.tell()
+        (pool,) = await self.fleet.pools()
+        meanwhile()
+        decision = Decision(pool.replicas if want is None else want, Reason.BACKLOG_WAITING, "work waits", Memory())
+        if pool.automatic and decision.replicas != pool.replicas:
+            await self.fleet.scale(pool, decision.replicas, [])
+        await self.fleet.report(pool, None, decision)
+        return pool
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def operator(server: Server) -> Operator:
+    made = Operator(server)
+    asyncio.run(made.look())
+    assert (server.owner, server.status["mode"]) == (OURS, "Automatic"), "what is there was adopted"
+    return made
+
+
+def test_a_write_whose_answer_was_lost_is_ours(server: Server, operator: Operator) -> None:
+    server.lose = "answer"
+    with pytest.raises(TimeoutError):
+        asyncio.run(operator.look(5))
+    assert asyncio.run(operator.look()).replicas == 5
+    assert (server.status["mode"], server.status["desiredReplicas"]) == ("Automatic", 5)
+
+
+def test_a_write_that_never_arrived_is_not_believed_for_long(
+    server: Server, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.lose = "request"
+    with pytest.raises(TimeoutError):
+        asyncio.run(operator.look(5))
+    monkeypatch.setattr(fleet_module, "WATCH_LAG_S", 0.0)
+    assert asyncio.run(operator.look()).replicas == 1
+    asyncio.run(operator.look(5))
+    assert server.replicas == 5
+
+
+def test_a_write_that_the_watch_has_not_brought_back_is_not_written_again(server: Server, operator: Operator) -> None:
+    asyncio.run(operator.look(5))
+    assert asyncio.run(operator.look(told=False)).replicas == 5
+    assert server.written == [1, 5]
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["the watch tells", "the watch is late"])
+def test_who_scales_between_look_and_write_is_not_overwritten(server: Server, operator: Operator, told: bool) -> None:
+    def person() -> None:
+        server.by_hand(0)
+        if told:
+            operator.objects.deployments = {
+                name: body | {"spec": body["spec"] | {"replicas": 0}}
+                for name, body in operator.objects.deployments.items()
+            }
+
+    with pytest.raises(RuntimeError if told else ApiError):
+        asyncio.run(operator.look(4, meanwhile=person))
+    assert server.replicas == 0
+    asyncio.run(operator.look(4, told=told))
+    assert (server.replicas, server.status["mode"]) == (0, "Held")
+
+
+def test_a_pin_to_the_number_that_is_there_is_a_pin(server: Server, operator: Operator) -> None:
+    server.by_hand(3)
+    asyncio.run(operator.look())
+    server.spec["replicas"] = 3
+    asyncio.run(operator.look())
+    assert (server.status["mode"], server.status["desiredReplicas"]) == ("Pinned", 3)
+    del server.spec["replicas"]
+    asyncio.run(operator.look())
+    assert server.status["mode"] == "Automatic", "not held by whoever scaled before the pin"
+
+
+def test_a_pool_that_was_paused_goes_on_from_what_was_made_of_it(server: Server, operator: Operator) -> None:
+    server.spec["paused"] = True
+    asyncio.run(operator.look(4))
+    server.by_hand(2)
+    asyncio.run(operator.look(4))
+    assert (server.replicas, server.status["mode"]) == (2, "Paused")
+    del server.spec["paused"]
+    assert asyncio.run(operator.look()).replicas == 2
+    assert server.status["mode"] == "Automatic", "and nothing is held"
+    asyncio.run(operator.look(4))
+    assert server.replicas == 4
+
+
+def test_the_end_of_a_hold_is_told_and_is_no_scaling(server: Server, operator: Operator) -> None:
+    server.by_hand(3)
+    asyncio.run(operator.look())
+    operator.now += timedelta(seconds=900)
+    asyncio.run(operator.look())
+    assert server.events == ["Held kubectl set 3; held for 900 s more", "Released 3 replicas are no longer held"]
+    assert "lastScaleTime" not in server.status
+    asyncio.run(operator.look(2))
+    assert server.events[-1] == "BacklogWaiting 3 -> 2 replicas: work waits"
+    assert "lastScaleTime" in server.status
+
+
+def test_a_deployment_that_was_made_anew_is_adopted_as_it_is(server: Server, operator: Operator) -> None:
+    asyncio.run(operator.look(5))
+    server.uid, server.created = "d2", "2026-03-01T00:00:00Z"
+    server.by_hand(1, "helm")
+    assert asyncio.run(operator.look()).replicas == 1
+    assert (server.status["mode"], server.owner) == ("Automatic", OURS)
+
+
+def test_a_pool_that_was_made_anew_gets_its_status(server: Server, operator: Operator) -> None:
+    server.pool_uid, server.status = "p2", {}
+    asyncio.run(operator.look())
+    assert server.status["mode"] == "Automatic"
+
+
+@pytest.mark.parametrize(("deployments", "text"), [(0, "no Deployments have"), (2, "2 Deployments have")])
+def test_a_pool_without_its_one_deployment_says_so(
+    server: Server, operator: Operator, deployments: int, text: str
+) -> None:
+    server.deployments = deployments
+    written = list(server.written)
+    asyncio.run(operator.look(4))
+    assert server.status["message"] == f"{text} the label workerfleet.dev/pool=orders"
+    assert server.written == written
+    server.deployments = 1
+    asyncio.run(operator.look())
+    assert server.status["mode"] == "Automatic"
+
+
+def test_a_pool_whose_trial_write_is_refused_says_so_and_is_left_alone(server: Server, operator: Operator) -> None:
+    server.policy = True
+    server.by_hand(3)
+    asyncio.run(operator.look(4))
+    assert server.status["message"] == "who set 3 is not known: denied by a policy"
+    assert server.replicas == 3
+
+
+def test_a_new_process_remembers_a_hold_by_the_status(server: Server, operator: Operator) -> None:
+    server.by_hand(3)
+    asyncio.run(operator.look())
+    since = server.status["heldSince"]
+    asyncio.run(Operator(server).look())
+    assert (server.status["mode"], server.status["heldSince"]) == ("Held", since)
+
+
+def test_a_list_does_not_take_back_what_the_watch_told_meanwhile(server: Server) -> None:
+    objects = Objects()
+
+    class Slow(Server):
+        async def list_deployments(self) -> list[dict[str, Any]]:
+            listed = await super().list_deployments()
+            objects.deployments["shop-orders-0"] = listed[0] | {"spec": listed[0]["spec"] | {"replicas": 7}}
+            objects.deployments.pop("gone", None)
+            return [*listed, {"metadata": {"name": "gone"}}]
+
+    async def run() -> None:
+        kube = cast(Kube, Slow())
+        objects.deployments = {"gone": {"metadata": {"name": "gone"}}}
+        await objects.refresh(kube)
+        assert objects.deployments["shop-orders-0"]["spec"]["replicas"] == 7
+        assert "gone" not in objects.deployments
+
+    asyncio.run(run())
