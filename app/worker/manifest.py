@@ -52,6 +52,8 @@ def queue_manifest(registry: Registry, settings: Settings, image_repository: str
             "taskTypes": sorted({handler.kind for handler in handlers}, reverse=True),
             "slots": worker.max_concurrent_activities,
             "drainSeconds": math.ceil(worker.drain_timeout_s),
+            "unwindSeconds": math.ceil(worker.unwind_timeout_s),
+            "flushSeconds": math.ceil(worker.flush_timeout_s),
             "longActivities": scaling.long_activities,
         }
     return {"imageRepository": image_repository, "digest": registry_digest(registry), "queues": queues}

@@ -91,12 +91,10 @@ class Helm:
         yield from ("--values", str(file))
 
 
-def manifest(**queues: str) -> str:
-    """A manifest of an image of somebody else: slug=task queue."""
-    found = {
-        name: {"taskQueue": queue, "taskTypes": ["activity"], "slots": 7, "drainSeconds": 30, "longActivities": True}
-        for name, queue in queues.items()
-    }
+def manifest(more: Mapping[str, Any] | None = None, /, **queues: str) -> str:
+    """A manifest of an image of somebody else: slug=task queue; `more`: what it says of each queue besides."""
+    said = {"taskTypes": ["activity"], "slots": 7, "drainSeconds": 30, "longActivities": True, **(more or {})}
+    found = {name: {"taskQueue": queue, **said} for name, queue in queues.items()}
     return json.dumps({"imageRepository": "registry.example/theirs", "digest": "sha256:1", "queues": found})
 
 

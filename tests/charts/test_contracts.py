@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import annotated_types
@@ -15,7 +16,9 @@ import yaml
 
 from app.core.config.model import ScalingSettings
 from app.operator import workerpool
-from app.operator.ownership import Mode
+from app.operator.ownership import Control, Mode
+from app.operator.status import pool_status
+from app.scaling.policy import Decision, Memory, Reason
 from tests.charts.render import CHART, ENVIRONMENTS, ROOT, Helm
 
 pytestmark = pytest.mark.charts
@@ -104,6 +107,24 @@ def test_the_operator_and_the_crd_mean_the_same_resource() -> None:
     empty = {"metadata": {"name": "x", "namespace": "y"}, "spec": {"taskQueue": "q"}}
     full = {**empty, "spec": {"taskQueue": "q", **_defaults(POOL["spec"])}}
     assert workerpool.read_pool(empty) == workerpool.read_pool(full)
+
+
+def test_the_status_of_the_crd_is_what_the_operator_writes() -> None:
+    written = pool_status(
+        control=Control(Mode.AUTOMATIC, None),
+        live=1,
+        ready=1,
+        selector="",
+        desired=1,
+        scaled_at=datetime.now(UTC),
+        demand=None,
+        decision=Decision(1, Reason.DEMAND_UNKNOWN, "", Memory()),
+    )
+    fields = POOL["status"]["properties"]
+    # observedTime is laid over what has changed, whatever that is.
+    assert set(fields) == {*written, "observedTime"}
+    for condition in written["conditions"]:
+        assert set(condition) == set(fields["conditions"]["items"]["properties"])
 
 
 def test_the_columns_are_those_of_the_documentation() -> None:

@@ -42,6 +42,10 @@ def test_the_paths_are_there() -> None:
         assert (ROOT / path).exists()
 
 
+def test_skaffold_does_not_wait_for_the_chart_before_it_installs_its_temporal() -> None:
+    assert DEV["deploy"]["statusCheck"] is False
+
+
 @pytest.mark.charts
 def test_pods_ask_for_the_artifact_by_a_name_that_skaffold_replaces(helm: Helm) -> None:
     """By its own rule (pkg/skaffold/kubernetes/manifest/images.go): the artifact's name, and no digest."""

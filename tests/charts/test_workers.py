@@ -15,7 +15,7 @@ from tests.charts.render import ENVIRONMENTS, Body, Helm, container, manifest, v
 pytestmark = pytest.mark.charts
 
 RELEASE_S, SLACK_S = 4, 3
-"""Handing back what is stuck; the kubelet's delay between the deletion and SIGTERM (facts: up to 1.4 s, loaded)."""
+"""Handing back what is stuck; the kubelet's delay between the deletion and SIGTERM (up to 1.4 s on a loaded node)."""
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
@@ -76,6 +76,20 @@ def test_a_longer_unwind_or_flush_lengthens_the_grace_period(helm: Helm) -> None
     pod = objects.templates()["shop-orders"]
     assert pod["terminationGracePeriodSeconds"] == 60 + 21 + 10 + RELEASE_S + SLACK_S
     assert variables(pod)["FLEET_TEMPORAL__WORKER__UNWIND_TIMEOUT_S"] == "20.5"
+
+
+def test_unwind_and_flush_of_the_images_own_file_hold_unless_config_has_others(helm: Helm) -> None:
+    theirs = {"queuesManifest": manifest({"unwindSeconds": 30, "flushSeconds": 8}, a="a")}
+    pod = helm.template(theirs, environment="staging").templates()["shop-a"]
+    assert _bounds(pod) == ("30", "8", 30 + 30 + 8 + RELEASE_S + SLACK_S)
+    longer_flush = {**theirs, "config": {"temporal": {"worker": {"flush_timeout_s": 9.5}}}}
+    pod = helm.template(longer_flush, environment="staging").templates()["shop-a"]
+    assert _bounds(pod) == ("30", "9.5", 30 + 30 + 10 + RELEASE_S + SLACK_S)
+
+
+def test_a_manifest_that_says_no_unwind_and_flush_has_the_default_ones(helm: Helm) -> None:
+    theirs = {"queuesManifest": manifest(a="a")}
+    assert _bounds(helm.template(theirs, environment="staging").templates()["shop-a"]) == ("5", "3", 30 + 15)
 
 
 def test_what_code_declares_lies_between_defaults_and_overrides(helm: Helm) -> None:
@@ -216,3 +230,9 @@ def test_workers_ask_for_little_and_have_no_cpu_limit(helm: Helm) -> None:
 def _environment(monkeypatch: pytest.MonkeyPatch, pod: Body) -> None:
     for name, value in variables(pod).items():
         monkeypatch.setenv(name, value if value is not None else "x:")
+
+
+def _bounds(pod: Body) -> tuple[str | None, str | None, int]:
+    """Unwind and flush as the process reads them, and the grace period."""
+    unwind_s, flush_s = (variables(pod)[f"FLEET_TEMPORAL__WORKER__{name}_TIMEOUT_S"] for name in ("UNWIND", "FLUSH"))
+    return unwind_s, flush_s, pod["terminationGracePeriodSeconds"]

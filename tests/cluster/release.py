@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import urllib.request
@@ -28,6 +26,7 @@ from tests.orders.book import Outcome, outcome
 from tests.parts.fixtures import running_jaeger
 from tests.parts.jaeger.server import Jaeger
 from tests.parts.postgres import PostgresServer, postgres_server
+from tests.parts.temporal import stop_server
 
 CHART = str(ROOT / "charts/worker-fleet")
 NAME = "shop"
@@ -61,8 +60,7 @@ def temporal_server(cluster: Cluster, *, poll_cancel: bool = False) -> Iterator[
     try:
         yield TemporalServer(f"127.0.0.1:{port}", f"{cluster.host_address}:{port}")
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(20)
+        stop_server(process)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -198,6 +196,8 @@ def release(image: Path, cluster: Cluster, temporal: TemporalServer, ledger: Pos
     """A release to install, in a new namespace under Pod Security "restricted", which is gone at the end."""
     cluster.load_image(image)
     with cluster.proxy() as base, cluster.namespace() as namespace:
-        yield Release(cluster, namespace, temporal, ledger, base)
-        # Its pods first: while there are some, the namespace's end is looked at only each half of their grace period.
-        cluster.kubectl("delete", "deployments", "--all", "--cascade=foreground", namespace=namespace)
+        try:
+            yield Release(cluster, namespace, temporal, ledger, base)
+        finally:
+            # Pods first: while there are some, the namespace's end is looked at only each half of their grace period.
+            cluster.kubectl("delete", "deployments", "--all", "--cascade=foreground", namespace=namespace)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.client import Cluster
+from tests.cluster.objects import objects
 from tests.cluster.release import NAME, SETTLE_S, Release, TemporalServer, release
 from tests.local.dev_fleet import until
 from tests.parts.postgres import PostgresServer
@@ -99,11 +100,7 @@ def test_an_idle_queue_goes_to_0_and_comes_back_for_the_next_order(shop: Release
 
 def test_uninstall_leaves_nothing_of_the_release(shop: Release) -> None:
     shop.cluster.helm("uninstall", NAME, "--wait", "--timeout=90s", namespace=shop.namespace)
-    kinds = "deployments,services,configmaps,serviceaccounts,roles,rolebindings,poddisruptionbudgets,workerpools"
-    left = until(
-        lambda: shop.kubectl("get", kinds, "-o", "name", "-l", f"app.kubernetes.io/instance={NAME}") or "nothing", 30
-    )
-    assert left == "nothing"
+    until(lambda: not objects(shop.cluster, shop.namespace), 60, 0.5)
 
 
 def _risen(events: list[str]) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.client import Cluster, CommandFailed
+from tests.cluster.hpa import hpa
 from tests.cluster.release import NAME, SETTLE_S, Release, TemporalServer, release
 from tests.cluster.rights import Request, Right, granted, requests
 from tests.local.dev_fleet import until
@@ -25,16 +26,6 @@ _ABOUT_ITSELF = {
     Right("authentication.k8s.io", "selfsubjectreviews", "create"),
     Right("authorization.k8s.io", "selfsubjectaccessreviews", "create"),
     Right("authorization.k8s.io", "selfsubjectrulesreviews", "create"),
-}
-_HPA: dict[str, Any] = {
-    "apiVersion": "autoscaling/v2",
-    "kind": "HorizontalPodAutoscaler",
-    "metadata": {"name": "payments"},
-    "spec": {
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": f"{NAME}-payments"},
-        "minReplicas": 2,
-        "maxReplicas": 2,
-    },
 }
 
 
@@ -65,15 +56,15 @@ def asked(shop: Release) -> list[Request]:
 
 def _live(shop: Release) -> None:
     _load_comes_and_goes(shop)
-    # Without metrics it still sees to its minimum, within half a minute. It is there while all the rest goes on.
-    shop.kubectl("apply", "-f", "-", stdin=json.dumps(_HPA))
+    # It is there while all the rest goes on.
+    shop.kubectl("apply", "-f", "-", stdin=hpa(f"{NAME}-payments", 2))
     _a_person_scales_a_deployment(shop)
     until(lambda: shop.pool("payments")["mode"] == "Held", SETTLE_S, 0.5)
     assert "HorizontalPodAutoscaler" in shop.pool("payments")["message"]
     shop.kubectl("rollout", "restart", f"deployment/{ACCOUNT}")
     shop.kubectl("rollout", "status", f"deployment/{ACCOUNT}", "--timeout=90s")
     _a_person_pins_a_pool(shop)
-    shop.kubectl("delete", "hpa/payments")
+    shop.kubectl("delete", f"hpa/{NAME}-payments")
 
 
 def _load_comes_and_goes(shop: Release) -> None:

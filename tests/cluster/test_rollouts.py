@@ -55,6 +55,7 @@ def test_rolling_restarts_under_load_lose_and_repeat_nothing(shop: Release, requ
     print(f"seconds from deletion to exit: {sorted(ending.took_s for ending in ended)} of {ended[0].grace_s:g}")
     assert len(counted) == ROLLOUTS
     assert load.refused == []
+    assert load.rate >= 0.9 * ORDERS_PER_S
     assert [ending for ending in ended if not _clean(ending)] == []
     ids = [f"order-{order_id}" for order_id in load.placed]
     until(lambda: _completed(shop, load.placed), 120, 1.0)

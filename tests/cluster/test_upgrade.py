@@ -91,9 +91,9 @@ def _ready(shop: Release, pool: str) -> list[str]:
 
 def _endings(shop: Release, pool: str) -> list[dict[str, Any]]:
     """How containers of a pool's pods ended that are there still, by the pods' status."""
-    statuses = [
-        status for pod in shop.pods(f"workerfleet.dev/pool={pool}") for status in pod["status"]["containerStatuses"]
-    ]
+    pods = shop.pods(f"workerfleet.dev/pool={pool}")
+    # A pod that no node has yet has no statuses.
+    statuses = [status for pod in pods for status in pod["status"].get("containerStatuses", [])]
     states = [state for status in statuses for state in (status["state"], status["lastState"])]
     return [state["terminated"] for state in states if "terminated" in state]
 

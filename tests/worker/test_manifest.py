@@ -23,7 +23,10 @@ def registry(*handlers: tuple[str, str]) -> Registry:
 
 def test_it_lists_each_queue_with_what_its_deployment_needs() -> None:
     settings = Settings.model_validate(
-        {"queues": {"a/b": {"worker": {"drain_timeout_s": 90.5}, "scaling": {"long_activities": True}}}}
+        {
+            "temporal": {"worker": {"unwind_timeout_s": 20.5}},
+            "queues": {"a/b": {"worker": {"drain_timeout_s": 90.5}, "scaling": {"long_activities": True}}},
+        }
     )
     manifest = queue_manifest(registry(("a/b", "x"), ("plain", "y")), settings, "repo/image")
     name, queue = next(iter(manifest["queues"].items()))
@@ -33,6 +36,8 @@ def test_it_lists_each_queue_with_what_its_deployment_needs() -> None:
         "taskTypes": ["activity"],
         "slots": 10,
         "drainSeconds": 91,
+        "unwindSeconds": 21,
+        "flushSeconds": 3,
         "longActivities": True,
     }
     assert yaml.safe_load(manifest_yaml(manifest)) == manifest

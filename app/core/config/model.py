@@ -164,7 +164,9 @@ class ScalingSettings(_Section):
         default=25, ge=1, le=100, description="Largest share of the replicas that one step down may take."
     )
     long_activities: bool = Field(
-        default=False, description="Never stop a replica that has work in hand, whatever the need."
+        default=False,
+        description="Never fewer replicas than have work in hand, up to max_replicas. On this machine idle ones stop "
+        "first; on Kubernetes the ReplicaSet chooses: one with work may be among those that stop, and drains.",
     )
 
     @model_validator(mode="after")

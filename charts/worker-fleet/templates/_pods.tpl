@@ -88,9 +88,9 @@ would win over the variables of all queues, and the grace period would not fit.
 - name: FLEET_TEMPORAL__WORKER__DRAIN_TIMEOUT_S
   value: {{ $pool.drainSeconds | toString | quote }}
 - name: FLEET_TEMPORAL__WORKER__UNWIND_TIMEOUT_S
-  value: {{ include "worker-fleet.bound" (list $root "unwind") | quote }}
+  value: {{ include "worker-fleet.bound" (list $root $pool "unwind") | quote }}
 - name: FLEET_TEMPORAL__WORKER__FLUSH_TIMEOUT_S
-  value: {{ include "worker-fleet.bound" (list $root "flush") | quote }}
+  value: {{ include "worker-fleet.bound" (list $root $pool "flush") | quote }}
 - name: FLEET_TEMPORAL__WORKER__MAX_CONCURRENT_ACTIVITIES
   value: {{ $pool.slots | int | quote }}
 - name: FLEET_QUEUES

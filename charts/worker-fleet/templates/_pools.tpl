@@ -57,11 +57,15 @@ workerDefaults name drain, slots and long activities only where the user does: t
 {{- toJson $result -}}
 {{- end -}}
 
-{{/* (root, name): a setting of config.temporal.worker that enters the grace period; else the model's default. */}}
+{{/*
+(root, pool, name): the seconds to unwind or to flush, which enter the grace period: those of config.temporal.worker, else
+those of the image's own file, which are in the manifest, else the model's defaults, for a manifest without them.
+*/}}
 {{- define "worker-fleet.bound" -}}
 {{- $config := (index . 0).Values.config -}}
 {{- $worker := (($config).temporal).worker | default dict -}}
-{{- get $worker (printf "%s_timeout_s" (index . 1)) | default (get (dict "unwind" 5 "flush" 3) (index . 1)) -}}
+{{- $own := get (index . 1) (printf "%sSeconds" (index . 2)) | default (get (dict "unwind" 5 "flush" 3) (index . 2)) -}}
+{{- get $worker (printf "%s_timeout_s" (index . 2)) | default $own -}}
 {{- end -}}
 
 {{/*
@@ -69,7 +73,7 @@ workerDefaults name drain, slots and long activities only where the user does: t
 release 4: handing back what is stuck; slack 3: the kubelet sends SIGTERM up to 1.4 s late and counts from the deletion.
 */}}
 {{- define "worker-fleet.grace" -}}
-{{- $unwind := include "worker-fleet.bound" (list (index . 0) "unwind") | float64 -}}
-{{- $flush := include "worker-fleet.bound" (list (index . 0) "flush") | float64 -}}
+{{- $unwind := include "worker-fleet.bound" (append . "unwind") | float64 -}}
+{{- $flush := include "worker-fleet.bound" (append . "flush") | float64 -}}
 {{- addf (index . 1).drainSeconds $unwind 4 $flush 3 | ceil | int64 -}}
 {{- end -}}
