@@ -17,7 +17,7 @@ import yaml
 from app.core.config.model import ScalingSettings
 from app.operator import workerpool
 from app.operator.ownership import Control, Mode
-from app.operator.status import pool_status
+from app.operator.status import Seen, pool_status
 from app.scaling.policy import Decision, Memory, Reason
 from tests.charts.render import CHART, ENVIRONMENTS, ROOT, Helm
 
@@ -110,16 +110,11 @@ def test_the_operator_and_the_crd_mean_the_same_resource() -> None:
 
 
 def test_the_status_of_the_crd_is_what_the_operator_writes() -> None:
-    written = pool_status(
-        control=Control(Mode.AUTOMATIC, None),
-        live=1,
-        ready=1,
-        selector="",
-        desired=1,
-        scaled_at=datetime.now(UTC),
-        demand=None,
-        decision=Decision(1, Reason.DEMAND_UNKNOWN, "", Memory()),
-    )
+    pool = workerpool.read_pool({"metadata": {"name": "x", "namespace": "y"}, "spec": {"taskQueue": "q"}})
+    deployment: dict[str, Any] = {"metadata": {}, "spec": {"selector": {}}}
+    seen = Seen(pool, deployment, live=1, control=Control(Mode.AUTOMATIC, None), written=2)
+    decision = Decision(1, Reason.DEMAND_UNKNOWN, "", Memory())
+    written = pool_status(seen, 2, None, decision, datetime.now(UTC))
     fields = POOL["status"]["properties"]
     # observedTime is laid over what has changed, whatever that is.
     assert set(fields) == {*written, "observedTime"}

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.client import Cluster
+from tests.cluster.hpa import hpa
 from tests.cluster.release import NAME, SETTLE_S, Release, TemporalServer, release
 from tests.local.dev_fleet import until
 from tests.parts.postgres import PostgresServer
@@ -29,17 +30,6 @@ for process in pathlib.Path("/proc").iterdir():
     if process.name.isdigit() and (process / "cmdline").read_bytes().endswith(b"-m\\0app.operator.main\\0"):
         os.kill(int(process.name), signal.SIGKILL)
 """
-HPA = {
-    "apiVersion": "autoscaling/v2",
-    "kind": "HorizontalPodAutoscaler",
-    "metadata": {"name": "cpu"},
-    "spec": {
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": f"{NAME}-payments"},
-        # Without metrics it still keeps to its minimum.
-        "minReplicas": 2,
-        "maxReplicas": 2,
-    },
-}
 
 
 @pytest.fixture(scope="module")
@@ -122,15 +112,17 @@ def test_an_operator_that_dies_between_its_two_writes_takes_its_own_number_for_i
 
 
 def test_a_horizontal_pod_autoscaler_is_reported_and_respected(shop: Release) -> None:
-    shop.kubectl("create", "-f", "-", stdin=json.dumps(HPA))
+    shop.kubectl("create", "-f", "-", stdin=hpa(f"{NAME}-payments", 2))
     until(lambda: shop.pool("payments")["mode"] == "Held", SETTLE_S, 0.5)
-    assert shop.pool("payments")["message"].startswith("HorizontalPodAutoscaler cpu scales the Deployment, 2 now")
+    assert shop.pool("payments")["message"].startswith(
+        "HorizontalPodAutoscaler shop-payments scales the Deployment, 2 now"
+    )
     ids = [f"hpa-{number}" for number in range(60)]
     shop.place_all(ids)
     until(lambda: _steady(shop, "payments", 2) and not asyncio.run(shop.outcome(ids)).not_completed, SETTLE_S, 0.3)
     assert any("1 -> " in event for event in shop.events("orders")), "the load was one to scale for"
-    assert any(event.startswith("Held HorizontalPodAutoscaler cpu") for event in shop.events("payments"))
-    shop.kubectl("delete", "hpa", "cpu")
+    assert any(event.startswith("Held HorizontalPodAutoscaler shop-payments") for event in shop.events("payments"))
+    shop.kubectl("delete", "hpa", f"{NAME}-payments")
     until(lambda: shop.pool("payments")["mode"] == "Automatic" and shop.pool("payments")["replicas"] == 1, 120, 0.5)
 
 

@@ -185,7 +185,7 @@ class TestFloorAndCeiling:
         assert (decision.replicas, decision.reason) == (4, Reason.AT_MAXIMUM)
         assert once(seen(workers=10), 10, replace(POLICY, max_replicas=4)).replicas == 4
 
-    def test_a_replica_with_a_long_activity_is_never_a_victim(self) -> None:
+    def test_a_queue_of_long_activities_keeps_as_many_replicas_as_are_busy(self) -> None:
         long = replace(POLICY, long_activities=True)
         assert live(seen(used=5, workers=5), 5, 3600, long)[-1].replicas == 5
         assert live(seen(used=5, workers=5), 5, 3600, long)[-1].reason is Reason.WORK_IN_HAND
