@@ -69,7 +69,7 @@ def test_a_deployment_that_is_scaled_by_hand_is_held_and_then_taken_back(shop: R
     assert shop.pool("orders")["message"].startswith("kubectl set 3; held for ")
     assert any(event.startswith("Held kubectl set 3") for event in shop.events("orders"))
     assert "Held" in shop.kubectl("get", "wp", "orders")
-    shop.kubectl("patch", "wp", "orders", "--type=merge", "-p", '{"spec":{"holdSeconds":5}}')
+    shop.upgrade(queues__orders__holdSeconds="5")
     until(lambda: shop.pool("orders")["mode"] == "Automatic" and shop.pool("orders")["replicas"] == 1, 60, 0.5)
 
 
