@@ -7,7 +7,7 @@ import os
 import pytest
 
 from tests.cluster.fixtures import cluster, namespace
-from tests.cluster.release import jaeger_for_pods, postgres_for_pods, temporal_for_pods
+from tests.cluster.release import jaeger_for_pods, postgres_for_pods, shop, temporal_for_pods
 from tests.image.fixtures import derived_image, image
 from tests.parts.fixtures import jaeger
 from tests.parts.postgres import postgres_url
@@ -22,6 +22,7 @@ __all__ = [
     "namespace",
     "postgres_for_pods",
     "postgres_url",
+    "shop",
     "temporal_address",
     "temporal_for_pods",
 ]

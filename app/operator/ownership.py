@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from app.operator.workerpool import Remembered, WorkerPool
+from app.operator.workerpool import Remembered, WorkerPool, timestamp
 
 
 class Mode(StrEnum):
@@ -73,4 +73,5 @@ def control(
     end = since + timedelta(seconds=pool.hold_s)
     if now >= end:
         return Control(Mode.AUTOMATIC, None, f"the hold of {live} has ended")
-    return Control(Mode.HELD, live, f"{foreign} set {live}; held for {(end - now).total_seconds():.0f} s more", since)
+    # Not how long it still is: that would be news at every look.
+    return Control(Mode.HELD, live, f"{foreign} set {live}; held until {timestamp(end)}", since)

@@ -21,7 +21,7 @@ from app.core.ports import free_port
 from app.local.server import command
 from tests.cluster.client import Cluster
 from tests.image.build import IMAGE
-from tests.local.dev_fleet import ORDER, ROOT
+from tests.local.dev_fleet import ORDER, ROOT, until
 from tests.orders.book import Outcome, outcome
 from tests.parts.fixtures import running_jaeger
 from tests.parts.jaeger.server import Jaeger
@@ -201,3 +201,15 @@ def release(image: Path, cluster: Cluster, temporal: TemporalServer, ledger: Pos
         finally:
             # Pods first: while there are some, the namespace's end is looked at only each half of their grace period.
             cluster.kubectl("delete", "deployments", "--all", "--cascade=foreground", namespace=namespace)
+
+
+@pytest.fixture(scope="module")
+def shop(
+    image: Path, cluster: Cluster, temporal_for_pods: TemporalServer, postgres_for_pods: PostgresServer
+) -> Iterator[Release]:
+    """The example's fleet, ready and under its operator. A module with another one names it so as well."""
+    with release(image, cluster, temporal_for_pods, postgres_for_pods) as made:
+        made.install()
+        until(made.ready, SETTLE_S, 0.5)
+        until(lambda: made.pool("orders").get("mode") == "Automatic", SETTLE_S, 0.5)
+        yield made

@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cluster.client import Cluster
 from tests.cluster.hpa import hpa
-from tests.cluster.release import NAME, SETTLE_S, Release, TemporalServer, release
+from tests.cluster.release import NAME, SETTLE_S, Release
 from tests.local.dev_fleet import until
-from tests.parts.postgres import PostgresServer
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 
@@ -30,18 +26,6 @@ for process in pathlib.Path("/proc").iterdir():
     if process.name.isdigit() and (process / "cmdline").read_bytes().endswith(b"-m\\0app.operator.main\\0"):
         os.kill(int(process.name), signal.SIGKILL)
 """
-
-
-@pytest.fixture(scope="module")
-def shop(
-    image: Path, cluster: Cluster, temporal_for_pods: TemporalServer, postgres_for_pods: PostgresServer
-) -> Iterator[Release]:
-    """The example's fleet."""
-    with release(image, cluster, temporal_for_pods, postgres_for_pods) as made:
-        made.install()
-        until(made.ready, 60)
-        until(lambda: made.pool("orders").get("mode") == "Automatic", SETTLE_S, 0.5)
-        yield made
 
 
 def test_a_pin_holds_under_load_and_idle_until_it_is_taken_away(shop: Release) -> None:
@@ -66,7 +50,7 @@ def test_a_pin_holds_under_load_and_idle_until_it_is_taken_away(shop: Release) -
 def test_a_deployment_that_is_scaled_by_hand_is_held_and_then_taken_back(shop: Release) -> None:
     shop.kubectl("scale", f"deployment/{NAME}-orders", "--replicas=3")
     until(lambda: shop.pool("orders")["mode"] == "Held", 30, 0.3)
-    assert shop.pool("orders")["message"].startswith("kubectl set 3; held for ")
+    assert shop.pool("orders")["message"].startswith("kubectl set 3; held until ")
     assert any(event.startswith("Held kubectl set 3") for event in shop.events("orders"))
     assert "Held" in shop.kubectl("get", "wp", "orders")
     shop.upgrade(queues__orders__holdSeconds="5")

@@ -5,17 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
-from tests.cluster.client import Cluster
 from tests.cluster.objects import objects
-from tests.cluster.release import NAME, SETTLE_S, Release, TemporalServer, release
+from tests.cluster.release import NAME, SETTLE_S, Release
 from tests.local.dev_fleet import until
-from tests.parts.postgres import PostgresServer
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 
@@ -24,18 +20,7 @@ RISES_WITHIN_S = 6.0
 TRIES = 3
 
 
-@pytest.fixture(scope="module")
-def shop(
-    image: Path, cluster: Cluster, temporal_for_pods: TemporalServer, postgres_for_pods: PostgresServer
-) -> Iterator[Release]:
-    """The example's fleet."""
-    with release(image, cluster, temporal_for_pods, postgres_for_pods) as made:
-        made.install()
-        yield made
-
-
 def test_an_order_through_the_service_is_done_by_the_pods_of_both_queues(shop: Release) -> None:
-    until(shop.ready, 30)
     shop.place("first")
     until(lambda: shop.status("first") == "completed", SETTLE_S, 0.5)
     done_by = {activity: worker for order, activity, worker, _ in shop.bodies() if order == "order-first"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,9 @@ import pytest
 
 from tests.cluster.client import Cluster, CommandFailed
 from tests.cluster.hpa import hpa
-from tests.cluster.release import NAME, SETTLE_S, Release, TemporalServer, release
+from tests.cluster.release import NAME, SETTLE_S, Release
 from tests.cluster.rights import Request, Right, granted, requests
 from tests.local.dev_fleet import until
-from tests.parts.postgres import PostgresServer
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 
@@ -27,16 +25,6 @@ _ABOUT_ITSELF = {
     Right("authorization.k8s.io", "selfsubjectaccessreviews", "create"),
     Right("authorization.k8s.io", "selfsubjectrulesreviews", "create"),
 }
-
-
-@pytest.fixture(scope="module")
-def shop(
-    image: Path, cluster: Cluster, temporal_for_pods: TemporalServer, postgres_for_pods: PostgresServer
-) -> Iterator[Release]:
-    """The example's fleet."""
-    with release(image, cluster, temporal_for_pods, postgres_for_pods) as made:
-        made.install()
-        yield made
 
 
 @pytest.fixture(scope="module")

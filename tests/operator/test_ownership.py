@@ -53,7 +53,7 @@ def test_who_decides(
 def test_a_hold_begins_when_it_is_first_seen_and_says_whose_and_how_long() -> None:
     verdict = control(pool(holdSeconds=60), remembered(2), 4, NOW, foreign=KUBECTL, hpa=None)
     assert verdict.held_since == NOW
-    assert verdict.message == "kubectl set 4; held for 60 s more"
+    assert verdict.message == "kubectl set 4; held until 2026-01-01T12:01:00Z"
 
 
 def test_a_pin_says_the_command_that_ends_it_and_keeps_its_beginning() -> None:

@@ -205,9 +205,16 @@ def test_a_pool_that_was_paused_goes_on_from_what_was_made_of_it(server: Server,
 def test_the_end_of_a_hold_is_told_and_is_no_scaling(server: Server, operator: Operator) -> None:
     server.by_hand(3)
     asyncio.run(operator.look())
-    operator.now += timedelta(seconds=900)
+    statuses = server.statuses
+    operator.now += timedelta(seconds=800)
     asyncio.run(operator.look())
-    assert server.events == ["Held kubectl set 3; held for 900 s more", "Released 3 replicas are no longer held"]
+    assert server.statuses == statuses, "time alone is no news"
+    operator.now += timedelta(seconds=100)
+    asyncio.run(operator.look())
+    assert server.events == [
+        "Held kubectl set 3; held until 2026-02-01T00:15:00Z",
+        "Released 3 replicas are no longer held",
+    ]
     assert "lastScaleTime" not in server.status
     asyncio.run(operator.look(2))
     assert server.events[-1] == "BacklogWaiting 3 -> 2 replicas: work waits"
