@@ -86,11 +86,12 @@ class Kube:
         A trial write (dry run) of another number: it conflicts with whoever owns the field.
         """
         try:
-            await self._apply(deployment, live + 1, trial=True)
+            # Downwards: a policy may forbid more.
+            await self._apply(deployment, abs(live - 1), trial=True)
         except ApiError as error:
             if error.response.status_code != 409:
                 raise
-            named = re.search(r'conflict with "([^"]+)"', str(error))
+            named = re.search(r'conflicts? with "([^"]+)"', str(error))
             return named[1] if named else "somebody"
         return None
 

@@ -49,7 +49,7 @@ def main() -> NoReturn:
     except ConfigError as error:
         fail(error)
     tracing.configure("operator")
-    pulse = Pulse(HUNG_S)
+    pulse = Pulse(HUNG_S + settings.operator.poll_s)
     try:
         _serve_probes(settings, pulse)
     except OSError as error:
@@ -101,6 +101,8 @@ async def _operate(settings: Settings, pulse: Pulse) -> None:
     for task in (looking, watching):
         if task.done() and not task.cancelled() and (error := task.exception()):
             raise error
+    # asyncio.run would wait for what does not end.
+    finish(ExitCode.DRAINED)
 
 
 def _serve_probes(settings: Settings, pulse: Pulse) -> None:

@@ -54,7 +54,7 @@ def control(
         return Control(Mode.PAUSED, live, f"paused at {live}; spec.paused ends it")
     if hpa is not None:
         message = f"HorizontalPodAutoscaler {hpa} scales the Deployment, {live} now; without it this pool scales again"
-        return Control(Mode.HELD, live, message, remembered.held_since or now)
+        return Control(Mode.HELD, live, message)
     if pool.pin is not None:
         unpin = f'kubectl patch wp {pool.name} --type=merge -p \'{{"spec":{{"replicas":null}}}}\''
         return Control(
@@ -65,7 +65,8 @@ def control(
         )
     if not differs(remembered, live) or foreign is None:
         return Control(Mode.AUTOMATIC, None)
-    since = remembered.held_since or now
+    # A number that is another one than before is held from now on.
+    since = remembered.held_since if remembered.held_since and remembered.live == live else now
     if live == 0 or pool.hold_s == 0:
         return Control(
             Mode.HELD, live, f"{foreign} set {live}; held until somebody scales it to {remembered.desired}", since

@@ -16,6 +16,8 @@ from app.scaling.demand import Demand
 from app.scaling.fleet import Pool
 from app.scaling.policy import Decision, Reason
 
+FAILED = "FailedUpdateScale"
+"""The reason that an HPA has for it."""
 LIMITED = (Reason.AT_MAXIMUM, Reason.AT_MINIMUM, Reason.RATE_LIMITED, Reason.NOT_DISPATCHING)
 
 
@@ -28,6 +30,8 @@ class Seen:
     live: int
     control: Control
     written: int | None = None
+    problem: str | None = None
+    """Why a write was refused."""
 
     @property
     def ready(self) -> int:
@@ -61,8 +65,8 @@ def pool_status(
         "backlogAgeSeconds": round(max(ages)) if ages else None,
         "slots": f"{max(used, default=0)}/{max(total, default=0)}" if used else None,
         "mode": control.mode.value,
-        "reason": decision.reason.value if automatic else control.mode.value,
-        "message": decision.message if automatic else control.message,
+        "reason": FAILED if seen.problem else decision.reason.value if automatic else control.mode.value,
+        "message": seen.problem or (decision.message if automatic else control.message),
         "pinnedSince": timestamp(control.pinned_since) if control.pinned_since else None,
         "heldSince": timestamp(control.held_since) if control.held_since else None,
         "conditions": [
@@ -74,7 +78,7 @@ def pool_status(
             )
         ],
     }
-    if desired is not None:
+    if desired is not None or not seen.deployment["metadata"]["name"]:
         status["desiredReplicas"] = desired
     if seen.written not in (None, seen.live):
         status["lastScaleTime"] = timestamp(now)

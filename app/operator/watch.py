@@ -59,7 +59,8 @@ def registry(objects: Objects, release: str, on_start: Callable[[], None]) -> ko
 
 
 def _keep(kept: dict[str, dict[str, Any]], event: str | None, name: str, body: kopf.Body) -> None:
-    if event == "DELETED":
-        kept.pop(name, None)
-    else:
+    if event != "DELETED":
         kept[name] = dict(body)
+    elif name in kept and kept[name]["metadata"].get("uid") == body["metadata"].get("uid"):
+        # Not one of the same name that was made since.
+        del kept[name]

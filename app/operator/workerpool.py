@@ -42,6 +42,8 @@ class Remembered:
 
     desired: int | None
     """Replicas that the operator wrote last."""
+    live: int | None
+    """Replicas that the Deployment had."""
     held_since: datetime | None
     pinned_since: datetime | None
 
@@ -77,9 +79,10 @@ def read_pool(body: Mapping[str, Any]) -> WorkerPool:
 def read_status(body: Mapping[str, Any], deployment: Mapping[str, Any]) -> Remembered:
     """What the operator left in the status of a WorkerPool object; nothing of a Deployment older than `deployment`."""
     status, made = body.get("status") or {}, deployment["metadata"].get("creationTimestamp", "")
-    if status.get("observedTime", made) < made:
+    if made and status.get("observedTime", "") <= made:
         status = {}
-    return Remembered(status.get("desiredReplicas"), _time(status.get("heldSince")), _time(status.get("pinnedSince")))
+    since = [_time(status.get(key)) for key in ("heldSince", "pinnedSince")]
+    return Remembered(status.get("desiredReplicas"), status.get("replicas"), *since)
 
 
 def _time(text: str | None) -> datetime | None:

@@ -244,6 +244,6 @@ def _zero(policy: Policy, demand: Demand, memory: Memory, now: float, current: i
     if current == 1 and memory.calm_since <= now - policy.idle_s:
         return _Want(0, Reason.IDLE, f"nothing has waited or run for {calm_s:.0f} s")
     if want.replicas == 0 or (current == 1 and want.reason is Reason.STABILIZING):
-        text = f"calm for {calm_s:.0f} s: the last replica leaves after {policy.idle_s:g} s"
+        text = f"nothing waits or runs: the last replica leaves when it was so for {policy.idle_s:g} s"
         return _Want(1, Reason.LAST_REPLICA if current == 1 else Reason.DEMAND_FELL, text)
     return want

@@ -19,9 +19,9 @@ def pool(**spec: object) -> WorkerPool:
     return read_pool(body)
 
 
-def remembered(desired: int | None, *, held_for_s: float | None = None) -> Remembered:
+def remembered(desired: int | None, *, held_for_s: float | None = None, live: int = 4) -> Remembered:
     held = None if held_for_s is None else NOW - timedelta(seconds=held_for_s)
-    return Remembered(desired, held, None)
+    return Remembered(desired, live, held, None)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,9 @@ def remembered(desired: int | None, *, held_for_s: float | None = None) -> Remem
         pytest.param({}, remembered(2), 4, KUBECTL, Mode.HELD, 4, id="somebody scaled the Deployment"),
         pytest.param({}, remembered(2, held_for_s=899), 4, KUBECTL, Mode.HELD, 4, id="still within holdSeconds"),
         pytest.param({}, remembered(2, held_for_s=900), 4, KUBECTL, Mode.AUTOMATIC, None, id="the hold has ended"),
-        pytest.param({}, remembered(2, held_for_s=9999), 0, KUBECTL, Mode.HELD, 0, id="0 by hand lasts"),
+        pytest.param({}, remembered(2, held_for_s=900), 5, KUBECTL, Mode.HELD, 5, id="another number by hand"),
+        pytest.param({}, remembered(2, held_for_s=9999, live=0), 4, KUBECTL, Mode.HELD, 4, id="back from 0 by hand"),
+        pytest.param({}, remembered(2, held_for_s=9999, live=0), 0, KUBECTL, Mode.HELD, 0, id="0 by hand lasts"),
         pytest.param(
             {"holdSeconds": 0}, remembered(2, held_for_s=9999), 4, KUBECTL, Mode.HELD, 4, id="no end asked for"
         ),

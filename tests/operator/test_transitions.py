@@ -50,6 +50,8 @@ class Server:
     """"answer" or "request" of the next /scale."""
     policy: bool = False
     """Whether trial writes are refused."""
+    denies: int | None = None
+    """More replicas than these are refused."""
 
     def by_hand(self, replicas: int, owner: str = "kubectl") -> None:
         self.replicas, self.owner, self.version = replicas, owner, self.version + 1
@@ -78,13 +80,15 @@ class Server:
     async def scale(self, deployment: str, replicas: int, version: str) -> None:
         lose, self.lose = self.lose, ""
         if lose == "request":
-            raise TimeoutError
+            raise httpx2.ReadTimeout("no answer")
+        if self.denies is not None and replicas > self.denies:
+            raise refusal(403, f"no more than {self.denies}")
         if version != str(self.version):
             raise refusal(409, "the object has been modified")
         self.written.append(replicas)
         self.by_hand(replicas, OURS)
         if lose == "answer":
-            raise TimeoutError
+            raise httpx2.ReadTimeout("no answer")
 
     async def write_status(self, pool: str, status: dict[str, Any]) -> None:
         self.statuses += 1
@@ -116,9 +120,15 @@ class Operator:
         (pool,) = await self.fleet.pools()
         meanwhile()
         decision = Decision(pool.replicas if want is None else want, Reason.BACKLOG_WAITING, "work waits", Memory())
+        refused: Exception | None = None
         if pool.automatic and decision.replicas != pool.replicas:
-            await self.fleet.scale(pool, decision.replicas, [])
+            try:
+                await self.fleet.scale(pool, decision.replicas, [])
+            except Exception as error:  # noqa: BLE001 - as the autoscaler does
+                refused = error
         await self.fleet.report(pool, None, decision)
+        if refused is not None:
+            raise refused
         return pool
 
 
@@ -137,7 +147,7 @@ def operator(server: Server) -> Operator:
 
 def test_a_write_whose_answer_was_lost_is_ours(server: Server, operator: Operator) -> None:
     server.lose = "answer"
-    with pytest.raises(TimeoutError):
+    with pytest.raises(httpx2.ReadTimeout):
         asyncio.run(operator.look(5))
     assert asyncio.run(operator.look()).replicas == 5
     assert (server.status["mode"], server.status["desiredReplicas"]) == ("Automatic", 5)
@@ -147,7 +157,7 @@ def test_a_write_that_never_arrived_is_not_believed_for_long(
     server: Server, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.lose = "request"
-    with pytest.raises(TimeoutError):
+    with pytest.raises(httpx2.ReadTimeout):
         asyncio.run(operator.look(5))
     monkeypatch.setattr(fleet_module, "WATCH_LAG_S", 0.0)
     assert asyncio.run(operator.look()).replicas == 1
@@ -176,6 +186,23 @@ def test_who_scales_between_look_and_write_is_not_overwritten(server: Server, op
     assert server.replicas == 0
     asyncio.run(operator.look(4, told=told))
     assert (server.replicas, server.status["mode"]) == (0, "Held")
+
+
+def test_a_write_that_is_refused_for_good_is_shown_once_and_at_every_look(server: Server, operator: Operator) -> None:
+    server.denies = 3
+    for _ in range(3):
+        with pytest.raises(ApiError):
+            asyncio.run(operator.look(5))
+    assert (server.status["reason"], server.status["message"]) == ("FailedUpdateScale", "no more than 3")
+    assert server.events == ["FailedUpdateScale no more than 3"]
+    assert server.replicas == server.status["desiredReplicas"] == 1
+    server.spec["replicas"] = 4
+    with pytest.raises(ApiError):
+        asyncio.run(operator.look())
+    assert (server.status["mode"], server.status["message"]) == ("Pinned", "no more than 3")
+    server.denies = None
+    asyncio.run(operator.look())
+    assert (server.replicas, server.status["reason"]) == (4, "Pinned")
 
 
 def test_a_pin_to_the_number_that_is_there_is_a_pin(server: Server, operator: Operator) -> None:
@@ -244,6 +271,7 @@ def test_a_pool_without_its_one_deployment_says_so(
     asyncio.run(operator.look(4))
     assert server.status["message"] == f"{text} the label workerfleet.dev/pool=orders"
     assert server.written == written
+    assert "desiredReplicas" not in server.status, "it was another Deployment's"
     server.deployments = 1
     asyncio.run(operator.look())
     assert server.status["mode"] == "Automatic"
@@ -253,8 +281,26 @@ def test_a_pool_whose_trial_write_is_refused_says_so_and_is_left_alone(server: S
     server.policy = True
     server.by_hand(3)
     asyncio.run(operator.look(4))
-    assert server.status["message"] == "who set 3 is not known: denied by a policy"
+    assert server.status["message"] == "who set 3 replicas is not known: denied by a policy"
     assert server.replicas == 3
+    server.spec["replicas"] = 2
+    asyncio.run(operator.look())
+    assert server.replicas == 2, "a pin needs no trial"
+
+
+def test_a_refused_trial_does_not_begin_a_hold_anew(server: Server, operator: Operator) -> None:
+    server.by_hand(3)
+    asyncio.run(operator.look())
+    since = server.status["heldSince"]
+    operator.now += timedelta(seconds=600)
+    server.policy = True
+    asyncio.run(operator.look())
+    server.policy = False
+    asyncio.run(operator.look())
+    assert server.status["heldSince"] == since
+    operator.now += timedelta(seconds=300)
+    asyncio.run(operator.look())
+    assert server.status["mode"] == "Automatic"
 
 
 def test_a_new_process_remembers_a_hold_by_the_status(server: Server, operator: Operator) -> None:
