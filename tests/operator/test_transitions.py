@@ -225,6 +225,7 @@ def test_a_pool_that_was_paused_goes_on_from_what_was_made_of_it(server: Server,
     del server.spec["paused"]
     assert asyncio.run(operator.look()).replicas == 2
     assert server.status["mode"] == "Automatic", "and nothing is held"
+    assert server.owner == OURS, "or a lost write of ours would look like a person's"
     asyncio.run(operator.look(4))
     assert server.replicas == 4
 

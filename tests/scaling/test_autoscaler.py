@@ -256,6 +256,7 @@ def test_a_pool_that_cannot_be_scaled_does_not_stop_the_others(
         for _ in range(3):
             await autoscaler.tick()
         assert fleet.scaled == [(good, 1, [])]
+        assert len(fleet.reports) == 6, "what could not be done is reported like the rest"
         assert len(caplog.messages) == 1
         assert "the node is gone" in caplog.text
         fleet.broken = ""
