@@ -211,5 +211,5 @@ def shop(
     with release(image, cluster, temporal_for_pods, postgres_for_pods) as made:
         made.install()
         until(made.ready, SETTLE_S, 0.5)
-        until(lambda: made.pool("orders").get("mode") == "Automatic", SETTLE_S, 0.5)
+        until(lambda: all(made.pool(name).get("mode") == "Automatic" for name in ("orders", "payments")), SETTLE_S, 0.5)
         yield made

@@ -148,9 +148,9 @@ def test_every_taken_port_is_named_with_its_setting() -> None:
 
 
 def test_a_host_that_is_not_ours_is_a_message_too() -> None:
-    # 198.51.100.0/24 is kept for documentation: nobody has it.
-    (problem,) = ports.check_free({"api.port": ("198.51.100.1", 8000)})
-    assert problem.startswith("port 8000 on 198.51.100.1 cannot be used (")
+    # 240.0.0.0/4 is reserved: nobody has it, not even the node of the cluster tests.
+    (problem,) = ports.check_free({"api.port": ("240.0.0.1", 8000)})
+    assert problem.startswith("port 8000 on 240.0.0.1 cannot be used (")
     assert problem.endswith("): set api.port (FLEET_API__PORT).")
 
 
