@@ -41,7 +41,7 @@ log = logging.getLogger("app.operator")
 
 
 def main() -> NoReturn:
-    """Entry point; leaves with 0 after SIGTERM, 2 for a configuration that is no good, 1 for whatever failed."""
+    """Entry point; leaves with 0 after SIGTERM, 2 for wrong settings, 4 without API server or CRD, 1 for the rest."""
     logs.configure()
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     try:

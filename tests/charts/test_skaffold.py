@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from typing import Any
 
 import jsonschema
@@ -13,6 +12,7 @@ import yaml
 from tests.charts.render import ROOT, Helm, Objects, container
 from tests.parts.building import GoMissing
 from tests.parts.skaffold.schema import schema
+from tests.parts.skipping import skip_for_want_of
 
 CONFIG: dict[str, Any] = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
 (ARTIFACT,) = CONFIG["build"]["artifacts"]
@@ -25,12 +25,7 @@ def test_it_is_valid_for_skaffold() -> None:
     try:
         theirs = schema(CONFIG["apiVersion"])
     except GoMissing as error:
-        loud = f"SKIPPED for want of Go: {error}"
-        with warnings.catch_warnings():
-            # Warnings made errors must not turn the skip into one.
-            warnings.simplefilter("always")
-            warnings.warn(loud, stacklevel=1)
-        pytest.skip(loud)
+        skip_for_want_of("Go", error)
     jsonschema.validate(CONFIG, theirs)
 
 

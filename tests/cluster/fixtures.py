@@ -15,7 +15,6 @@ import shlex
 import subprocess
 import sys
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from pathlib import Path
 import pytest
 
 from tests.parts.building import GoMissing, cache_home, locked
+from tests.parts.skipping import loudly, skip_for_want_of
 
 from .client import Cluster
 from .node import image
@@ -84,23 +84,14 @@ class Wish:
 _WISH = Wish.read()
 
 
-def _loudly(line: str) -> None:
-    with warnings.catch_warnings():
-        # Warnings made errors must not turn a skip into one.
-        warnings.simplefilter("always")
-        warnings.warn(line, stacklevel=2)
-
-
 def skip_unless_wanted(wish: Wish = _WISH) -> None:
     """Skips, loudly, without a cluster to test on; fails for settings that contradict each other."""
     if problem := wish.problem():
         pytest.fail(problem)
     if ignored := wish.ignored():
-        _loudly(ignored)
+        loudly(ignored)
     if reason := wish.refusal():
-        reason = f"SKIPPED for want of a cluster: {reason}"
-        _loudly(reason)
-        pytest.skip(reason)
+        skip_for_want_of("a cluster", reason)
 
 
 def seen(config: pytest.Config) -> AbstractContextManager[None]:
@@ -148,9 +139,7 @@ def own_node(name: str) -> Iterator[Node]:
         try:
             programs()
         except GoMissing as error:
-            reason = f"SKIPPED for want of Go: {error}"
-            _loudly(reason)
-            pytest.skip(reason)
+            skip_for_want_of("Go", error)
         try:
             yield node
         finally:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+
+from tests.parts.skipping import skip_for_want_of
 
 from .build import image_tar
 from .derived import derived_tar
@@ -22,12 +23,7 @@ def image(pytestconfig: pytest.Config) -> Path:
         with capture.global_and_fixture_disabled() if capture else nullcontext():
             return image_tar()
     except Unavailable as error:
-        loud = f"SKIPPED for want of an image: {error}"
-        with warnings.catch_warnings():
-            # Warnings made errors must not turn the skip into one.
-            warnings.simplefilter("always")
-            warnings.warn(loud, stacklevel=1)
-        pytest.skip(loud)
+        skip_for_want_of("an image", error)
 
 
 @pytest.fixture(scope="session")

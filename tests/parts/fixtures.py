@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 import pytest
 
 from .jaeger.server import GoMissing, Jaeger
+from .skipping import skip_for_want_of
 
 
 @pytest.fixture(scope="session")
@@ -28,12 +28,7 @@ def running_jaeger(config: pytest.Config, host: str = "127.0.0.1") -> Iterator[J
         with capture.global_and_fixture_disabled() if capture else nullcontext():
             running.start()
     except GoMissing as error:
-        loud = f"SKIPPED for want of Go: {error}"
-        with warnings.catch_warnings():
-            # Warnings made errors must not turn the skip into one.
-            warnings.simplefilter("always")
-            warnings.warn(loud, stacklevel=1)
-        pytest.skip(loud)
+        skip_for_want_of("Go", error)
     try:
         yield running
     finally:

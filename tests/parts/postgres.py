@@ -7,7 +7,6 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from app.core.ports import free_port
+from tests.parts.skipping import skip_for_want_of
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,7 @@ def postgres_server(address: str) -> Iterator[PostgresServer]:
     """A server on loopback and on `address`, without passwords. Skips where no PostgreSQL is installed."""
     binaries = _binaries()
     if binaries is None:
-        reason = "SKIPPED for want of PostgreSQL: neither initdb on PATH nor /usr/lib/postgresql"
-        warnings.warn(reason, stacklevel=1)
-        pytest.skip(reason)
+        skip_for_want_of("PostgreSQL", "neither initdb on PATH nor /usr/lib/postgresql")
     # Not below pytest's folder: that is for its owner alone, and PostgreSQL refuses to run as root.
     folder = Path(tempfile.mkdtemp(prefix="fleet-postgres-"))
     user = _unprivileged(folder)
