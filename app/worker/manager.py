@@ -175,6 +175,14 @@ class WorkerManager:
             activity_executor=ThreadPoolExecutor(threads, f"activity-{queue}") if threads else None,
             max_concurrent_activities=settings.max_concurrent_activities,
             max_concurrent_workflow_tasks=settings.max_concurrent_workflow_tasks,
+            max_concurrent_local_activities=settings.max_concurrent_local_activities,
+            max_concurrent_workflow_task_polls=settings.max_concurrent_workflow_task_polls,
+            max_concurrent_activity_task_polls=settings.max_concurrent_activity_task_polls,
+            max_activities_per_second=settings.activities_per_second,
+            max_task_queue_activities_per_second=settings.queue_activities_per_second,
+            sticky_queue_schedule_to_start_timeout=timedelta(
+                milliseconds=settings.sticky_queue_schedule_to_start_timeout_ms
+            ),
             max_cached_workflows=settings.workflow_cache_size,
             graceful_shutdown_timeout=timedelta(seconds=settings.drain_timeout_s),
             deployment_config=WorkerDeploymentConfig(

@@ -76,6 +76,7 @@ def start_defaults(settings: WorkflowSettings) -> StartOptions:
         "execution_timeout": _delta(settings.execution_timeout_s),
         "run_timeout": _delta(settings.run_timeout_s),
         "task_timeout": _delta(settings.task_timeout_s),
+        "retry_policy": None if settings.retry.maximum_attempts == 1 else _retry(settings.retry),
     }
 
 

@@ -10,7 +10,7 @@ same name, key by key.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -50,6 +50,10 @@ class WorkflowSettings(_Section):
     )
     task_timeout_s: Seconds = Field(
         default=10.0, le=120, description="Limit of one workflow task, which is milliseconds of work."
+    )
+    retry: RetrySettings = Field(
+        default_factory=lambda: RetrySettings(maximum_attempts=1),
+        description="Retry policy of a whole workflow; with one attempt, as here, a failed workflow has failed.",
     )
 
 
@@ -109,6 +113,38 @@ class WorkerSettings(_Section):
     )
     workflow_cache_size: int = Field(
         default=600, ge=0, description="Workflow runs that one process keeps in memory between tasks."
+    )
+    max_concurrent_local_activities: int = Field(
+        default=40, ge=1, le=10_000, description="Slots for local activities of one process."
+    )
+    max_concurrent_workflow_task_polls: int = Field(
+        default=5, ge=2, le=1000, description="Open polls for workflow tasks; each hands over one task at a time."
+    )
+    max_concurrent_activity_task_polls: int = Field(
+        default=5, ge=1, le=1000, description="Open polls for activities; each hands over one at a time."
+    )
+    activities_per_second: float | None = Field(
+        default=None, gt=0, description="Most activities that one process starts in a second; empty is no limit."
+    )
+    queue_activities_per_second: float | None = Field(
+        default=None,
+        gt=0,
+        description="Most activities that Temporal hands out in a second on a queue, to all processes together; "
+        "empty is no limit.",
+    )
+    sticky_queue_schedule_to_start_timeout_ms: int = Field(
+        default=10_000,
+        ge=1,
+        le=3_600_000,
+        description="How long a workflow task waits for the process that has its run in memory before any may take it.",
+    )
+    versioning: Literal["off", "pinned", "auto_upgrade"] = Field(
+        default="off",
+        description="Worker Versioning of Temporal: an open run stays on its build (pinned) or goes on with the "
+        "current one (auto_upgrade). When on, a build gets no work before it is made current.",
+    )
+    restarts: int = Field(
+        default=3, ge=0, le=100, description="How often a worker that stops by itself is started again in its process."
     )
     heartbeat_interval_s: float = Field(
         default=2.0,
@@ -184,13 +220,43 @@ class QueueSettings(_Section):
     scaling: dict[str, Any] = Field(default_factory=dict, description="Overrides of scaling.")
 
 
+class TlsSettings(_Section):
+    """TLS towards Temporal. Files are read again when they change, so that certificates rotate without a restart."""
+
+    enabled: bool | None = Field(
+        default=None, description="Whether TLS is spoken; empty: when a certificate or an API key is given."
+    )
+    server_ca_file: str = Field(
+        default="", description="PEM file of the authority that signed the server's certificate; empty: the system's."
+    )
+    client_cert_file: str = Field(default="", description="PEM file of this client's certificate (mTLS).")
+    client_key_file: str = Field(default="", description="PEM file of its private key.")
+    server_name: str = Field(
+        default="", description="Name that the server's certificate must have; empty: the host of the address."
+    )
+
+    @model_validator(mode="after")
+    def _paired(self) -> TlsSettings:
+        if bool(self.client_cert_file) != bool(self.client_key_file):
+            raise ValueError("client_cert_file and client_key_file belong together: set both or none")
+        return self
+
+
 class TemporalSettings(_Section):
     """The Temporal server and what we ask of it."""
 
+    enabled: bool = Field(
+        default=True, description="Whether there is a Temporal at all; false: the API runs, and what needs it is 503."
+    )
     address: str = Field(
         default="127.0.0.1:7233", pattern=r"^[^\s:/]+:\d+$", description="host:port of the Temporal frontend."
     )
     namespace: str = Field(default="default", min_length=1, description="Temporal namespace of this fleet.")
+    profile: str = Field(
+        default="", description="Profile of temporal.toml whose connection is the default here; empty: its default one."
+    )
+    tls: TlsSettings = Field(default_factory=TlsSettings, description="TLS towards Temporal.")
+    api_key_file: str = Field(default="", description="File that holds an API key; read again when it changes.")
     rpc_timeout_s: Seconds = Field(default=2.0, description="Limit of a health check, and of a start by the API.")
     workflows: WorkflowSettings = Field(default_factory=WorkflowSettings, description="Defaults of workflow starts.")
     activities: ActivitySettings = Field(default_factory=ActivitySettings, description="Defaults of activity calls.")

@@ -17,7 +17,18 @@ from app.core.config.model import ActivitySettings, ScalingSettings, Settings, W
 S = TypeVar("S", bound=BaseModel)
 Loc = tuple[str | int, ...]
 
-OF_A_QUEUE = ("drain_timeout_s", "max_concurrent_activities", "max_concurrent_workflow_tasks", "workflow_cache_size")
+OF_A_QUEUE = (
+    "drain_timeout_s",
+    "workflow_cache_size",
+    "max_concurrent_activities",
+    "max_concurrent_workflow_tasks",
+    "max_concurrent_local_activities",
+    "max_concurrent_activity_task_polls",
+    "max_concurrent_workflow_task_polls",
+    "activities_per_second",
+    "queue_activities_per_second",
+    "sticky_queue_schedule_to_start_timeout_ms",
+)
 """Worker settings that a queue may have for itself; the others are those of the process."""
 
 
