@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> None:
     from app.core.config.load import load_settings
 
     try:
-        settings = use(load_settings(file=arguments.config))
+        settings = use(load_settings(file=arguments.config, connects=False))
     except ConfigError as error:
         fail(error)
     try:
@@ -69,6 +69,7 @@ def _dev(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _queues(settings: Settings, arguments: argparse.Namespace) -> int:
+    from app.core.config.review import warnings
     from app.worker.discovery import discover, undeclared
     from app.worker.registry import RegistrationError
 
@@ -90,7 +91,11 @@ def _queues(settings: Settings, arguments: argparse.Namespace) -> int:
         print(queue)
         for handler in handlers:
             print(f"  {handler.kind:<9} {handler.name:<24} {handler.where}")
-    for doubt in (*registry.doubtful_queues(), *undeclared(settings.temporal.worker.packages)):
+    for doubt in (
+        *warnings(settings),
+        *registry.doubtful_queues(),
+        *undeclared(settings.temporal.worker.packages),
+    ):
         print(f"warning: {doubt}")
     return ExitCode.DRAINED
 
