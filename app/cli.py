@@ -51,6 +51,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     queues.set_defaults(run=_queues)
 
     config = commands.add_parser("config", parents=[common], help="print config.yaml with every setting explained")
+    config.add_argument("--markdown", action="store_true", help="docs/configuration.md instead")
     config.set_defaults(run=_config)
     return parser.parse_args(argv)
 
@@ -100,10 +101,11 @@ def _queues(settings: Settings, arguments: argparse.Namespace) -> int:
     return ExitCode.DRAINED
 
 
-def _config(settings: Settings, _arguments: argparse.Namespace) -> int:
+def _config(settings: Settings, arguments: argparse.Namespace) -> int:
     from app.core.config.document import config_yaml
+    from app.core.config.reference import configuration_md
 
-    print(config_yaml(settings), end="")
+    print(configuration_md() if arguments.markdown else config_yaml(settings), end="")
     return ExitCode.DRAINED
 
 
