@@ -171,7 +171,28 @@ def test_a_new_api_key_is_used_without_a_new_connection(
     assert "wrong" not in caplog.text
 
 
-def test_the_same_content_written_again_changes_nothing(front: Proxy, authority: Authority, own: Certificate) -> None:
+def test_a_new_certificate_with_a_wrong_api_key_replaces_neither(
+    front: Proxy, authority: Authority, own: Certificate, tmp_path: Path
+) -> None:
+    front.api_key = "right"
+    put(key := tmp_path / "key", "right")
+
+    async def both() -> None:
+        service = TemporalClientService(settings(front.address, tls=tls(authority, own), api_key_file=str(key)))
+        first = await service.get_client()
+        become(own, authority.issue("renewed"))
+        put(key, "wrong")
+        assert await service.get_client() is first
+        assert (await service.health_check()).ok
+
+    asyncio.run(both())
+
+
+def test_the_same_content_written_again_changes_nothing(
+    front: Proxy, authority: Authority, own: Certificate, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "app.temporal")
+
     async def again() -> None:
         service = TemporalClientService(settings(front.address, tls=tls(authority, own)))
         first = await service.get_client()
@@ -180,6 +201,7 @@ def test_the_same_content_written_again_changes_nothing(front: Proxy, authority:
 
     asyncio.run(again())
     assert len(front.peers) == 1
+    assert not caplog.records
 
 
 def test_one_renewal_for_all_who_ask_at_once(front: Proxy, authority: Authority, own: Certificate) -> None:

@@ -148,12 +148,9 @@ class TemporalClientService:
 
     async def _renewed(self, client: Client) -> Client:
         """Take over what is new in the files if it works, else say so once and keep what we have."""
-        if time.monotonic() < self._next_look:
-            return client
-        self._next_look = time.monotonic() + LOOK_S
-        if (stamp := connection.stamp(self._settings)) == self._stamp:
-            return client
         try:
+            if (stamp := connection.stamp(self._settings)) == self._stamp:
+                return client
             if (fresh := connection.read(self._settings)) != self._credentials:
                 client = await self._tried(client, fresh)
                 log.info("Temporal at %s: renewed certificates or API key are in use", self.address)
