@@ -8,6 +8,7 @@ from app.core.config.keys import groups
 from tests.settings import (
     test_calls,
     test_connection,
+    test_credentials,
     test_local,
     test_operator,
     test_scaling,
@@ -15,29 +16,13 @@ from tests.settings import (
     test_worker_process,
 )
 
-PENDING: frozenset[str] = frozenset(
-    {
-        "temporal.enabled",
-        "temporal.api_key",
-        "temporal.api_key_file",
-        "temporal.grpc_metadata",
-        "temporal.tls.enabled",
-        "temporal.tls.server_ca_file",
-        "temporal.tls.server_ca_data",
-        "temporal.tls.client_cert_file",
-        "temporal.tls.client_cert_data",
-        "temporal.tls.client_key_file",
-        "temporal.tls.client_key_data",
-        "temporal.tls.server_name",
-        "temporal.worker.versioning",
-        "temporal.worker.restarts",
-    }
-)
+PENDING: frozenset[str] = frozenset({"temporal.worker.versioning", "temporal.worker.restarts"})
 """Keys whose proof is missing: to be emptied, and never to grow."""
 
 MODULES = (
     test_calls,
     test_connection,
+    test_credentials,
     test_local,
     test_operator,
     test_scaling,
