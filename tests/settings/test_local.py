@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -116,26 +114,24 @@ def test_the_autoscaler_looks_as_often_as_it_should(tmp_path: Path, side: int) -
     check(LOOKS, side, {"local.poll_s": asyncio.run(looks())})
 
 
-def test_a_profile_for_the_command_line_does_not_reach_the_local_fleet(tmp_path: Path) -> None:
+def test_a_profile_for_the_command_line_does_not_reach_the_local_fleet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It may well be of a cloud account: neither its TLS nor its key are for the embedded server."""
-    (tmp_path / "temporal.toml").write_text(
+    toml = tmp_path / "temporal.toml"
+    toml.write_text(
         '[profile.cloud]\naddress = "example.invalid:7233"\napi_key = "hush"\n'
         '[profile.cloud.tls]\nserver_name = "example.invalid"\n'
     )
-    ports = {key: str(free_port("127.0.0.1")) for key in ("TEMPORAL_PORT", "TEMPORAL_UI_PORT", "METRICS_PORT")}
-    done = subprocess.run(
-        [sys.executable, "-m", "app.cli", "dev", "--once"],
-        env={
-            **os.environ,
-            "TEMPORAL_CONFIG_FILE": str(tmp_path / "temporal.toml"),
-            "TEMPORAL_PROFILE": "cloud",
-            "TEMPORAL_API_KEY": "hush-too",
-            "FLEET_LOCAL__DATA_DIR": str(tmp_path / "data"),
-            "FLEET_API__PORT": str(free_port("127.0.0.1")),
-            **{f"FLEET_LOCAL__{key}": port for key, port in ports.items()},
-        },
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    given = {"CONFIG_FILE": str(toml), "PROFILE": "cloud", "API_KEY": "hush", "GRPC_META_AUTHORIZATION": "hush"}
+    for name, value in given.items():
+        monkeypatch.setenv(f"TEMPORAL_{name}", value)
+    with DevFleet(tmp_path / "data") as fleet:
+        fleet.ready()
+        fleet.place("of-the-test")
+        assert fleet.await_order("of-the-test")["status"] == "completed"
+        environments = [Path(f"/proc/{worker['pid']}/environ") for worker in fleet.workers("orders")]
+        assert environments
+        for environment in environments:
+            if environment.exists():
+                assert b"hush" not in environment.read_bytes()
