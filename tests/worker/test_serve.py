@@ -150,7 +150,7 @@ def test_a_broken_configuration_is_refused_without_a_traceback(serve: Callable[.
 def test_a_workflow_that_the_sandbox_refuses_is_told_with_its_place(serve: Callable[..., Served]) -> None:
     served = serve(TEMPORAL__WORKER__PACKAGES='["tests.apps.random_at_import"]')
     assert served.wait(20) == 2
-    assert "tests/apps/random_at_import/__init__.py:13: " in served.text()
+    assert "tests/apps/random_at_import/__init__.py:10: " in served.text()
     assert "must be deterministic" in served.text()
     assert "Traceback" not in served.text()
 
