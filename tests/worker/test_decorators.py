@@ -165,7 +165,7 @@ CASES = [
     for shape, make, name, is_async in SHAPES
     for inner in ("alone", "over the SDK's", "over the SDK's with options")
     # The SDK's decorator wants a name for what has none of its own.
-    if inner != "over the SDK's" or "object" not in shape and "partial" not in shape
+    if inner != "over the SDK's" or ("object" not in shape and "partial" not in shape)
 ]
 
 
@@ -189,7 +189,129 @@ def test_an_activity_of_any_shape_is_declared_and_can_be_called(
     assert (_await(result) if is_async else result) == 3
 
 
-async def __call__(self, amount: int) -> str:
+def _await(result: Any) -> Any:
+    async def waited() -> Any:
+        return await result
+
+    return asyncio.run(waited())
+
+
+class Shop:
+    def __init__(self, *, open_until: int = 0) -> None:
+        self.open_until = open_until
+
+
+def _declared_shop(inner: bool) -> type[Any]:
+    """A class with declared methods; each call makes another."""
+
+    class Declared(Shop):
+        @activity_defn(queue="shop")
+        async def pay(self, amount: int) -> int:
+            return amount + self.open_until
+
+        if inner:
+
+            @activity_defn(queue="shop")
+            @activity.defn(name="shut")
+            def close(self) -> int:
+                return self.open_until
+
+        else:
+
+            @activity_defn(queue="shop", name="shut")
+            def close(self) -> int:
+                return self.open_until
+
+        @staticmethod
+        @activity_defn(queue="shop")
+        def rate(amount: int) -> int:
+            return amount * 2
+
+    return Declared
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_methods_are_served_by_the_instance_that_was_registered(registry: Registry, inner: bool) -> None:
+    cls = _declared_shop(inner)
+    assert [handler.name for handler in registry.queues()["shop"]] == ["rate"], "which needs no instance"
+    shop = cls(open_until=18)
+    assert register(shop) is shop
+    pay, rate, shut = registry.queues()["shop"]
+    assert (pay.name, pay.is_async, pay.target) == ("pay", True, shop.pay)
+    assert (shut.name, shut.is_async, shut.target()) == ("shut", False, 18)
+    assert rate.target(2) == 4
+    assert registry.find(shop.pay) is pay
+    assert registry.find(cls.pay) is pay, "workflow code may name it by the class"
+    assert registry.without_instance() == []
+    assert registry.problems == []
+    register(shop)
+    assert registry.problems == [], "the same object twice is no news"
+
+
+def test_a_class_that_nobody_registers_is_told_with_its_place_and_the_remedy(registry: Registry) -> None:
+    cls = _declared_shop(False)
+    (problem,) = registry.without_instance()
+    line = inspect.getsourcelines(cls.pay)[1]
+    assert problem.where == f"tests/worker/test_decorators.py:{line}"
+    assert "Declared.pay" in problem.what
+    assert "Declared.close" in problem.what, "one problem a class"
+    assert "declared = register(Declared(...))" in problem.remedy
+
+
+def test_two_instances_of_a_class_are_told_with_both_places(registry: Registry) -> None:
+    cls = _declared_shop(False)
+    register(cls())
+    register(cls())
+    here = inspect.getsourcelines(test_two_instances_of_a_class_are_told_with_both_places)[1]
+    (pay, _) = registry.problems
+    assert f"has two instances: tests/worker/test_decorators.py:{here + 2} and" in pay.what
+    assert pay.what.endswith(f"tests/worker/test_decorators.py:{here + 3}")
+
+
+def test_a_subclass_serves_what_it_inherits_and_overrides(registry: Registry) -> None:
+    cls = _declared_shop(False)
+
+    class Kiosk(cls):  # type: ignore[valid-type, misc]
+        @activity_defn(queue="kiosk")
+        async def pay(self, amount: int) -> int:
+            return -amount
+
+    kiosk = register(Kiosk(open_until=3))
+    assert registry.find(cls.pay) is registry.find(kiosk.pay) is registry.queues()["kiosk"][0]
+    assert {handler.name for handler in registry.queues()["shop"]} == {"rate", "shut"}
+    assert registry.without_instance() == []
+    assert registry.problems == []
+
+
+@pytest.mark.parametrize("way", ["undecorated override", "class", "nothing declared"])
+def test_what_cannot_be_registered_is_told(registry: Registry, way: str) -> None:
+    cls = _declared_shop(False)
+
+    class Kiosk(cls):  # type: ignore[valid-type, misc]
+        async def pay(self, amount: int) -> int:
+            return -amount
+
+    if way == "class":
+        register(cls)
+        assert "is a class, and its activities need an instance" in str(registry.problems[0])
+        assert "register(Declared(...))" in str(registry.problems[0])
+    elif way == "undecorated override":
+        register(Kiosk())
+        assert "Kiosk.pay overrides activity" in str(registry.problems[0])
+        assert "without a decorator" in str(registry.problems[0])
+    else:
+        register(object())
+        assert "object has no method with @activity_defn" in str(registry.problems[0])
+    assert registry.problems[0].where.startswith("tests/worker/test_decorators.py:")
+
+
+def test_a_callable_class_is_served_by_its_instance(registry: Registry) -> None:
+    @activity_defn(queue="q")
+    class Receipt:
+        def __init__(self, *, shop: str) -> None:
+            self._shop = shop
+
+        async def __call__(self, amount: int) -> str:
             return f"{self._shop}: {amount}"
 
     assert "no instance of" in str(registry.without_instance()[0])
