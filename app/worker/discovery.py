@@ -125,8 +125,8 @@ def _names_below(folders: list[str]) -> set[str]:
 
 
 def _import_problem(module: str, error: BaseException) -> Problem:
-    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    what = f"module {module} cannot be imported: {said}"
+    said = error.msg if isinstance(error, SyntaxError) else str(error)
+    what = f"module {module} cannot be imported: {': '.join(filter(None, (type(error).__name__, said)))}"
     where = places.raised_at(error, module)
     remedy = "Mend that line first."
     if isinstance(error, ModuleNotFoundError) and error.name:
@@ -155,12 +155,12 @@ def _where_python_looks(name: str) -> str:
 
 def _merged(failed: Iterable[tuple[str, Problem]]) -> list[Problem]:
     """One problem a place: a module that fails takes those with it that import it."""
-    by_place: dict[tuple[str, str], tuple[list[str], Problem]] = {}
+    by_cause: dict[tuple[str, str], tuple[list[str], Problem]] = {}
     for name, problem in failed:
-        cause = problem.what.replace(name, "", 1)
-        by_place.setdefault((problem.where, cause), ([], problem))[0].append(name)
+        cause = problem.what.replace(f"module {name} ", "", 1)
+        by_cause.setdefault((problem.where, cause), ([], problem))[0].append(name)
     merged = []
-    for names, problem in by_place.values():
+    for names, problem in by_cause.values():
         what = problem.what
         if len(names) > 1:
             what = what.replace(f"module {names[0]}", f"modules {', '.join(names)}")
