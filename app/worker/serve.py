@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import math
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,6 +23,7 @@ from app.worker.in_flight import InFlight
 from app.worker.manager import WorkerManager
 from app.worker.manifest import other_manifest
 from app.worker.registry import Problem, RegistrationError
+from app.worker.reload import NO_DRAIN_S, Places, Reloader, end_with
 
 log = logging.getLogger("app.worker.serve")
 
@@ -38,10 +40,14 @@ def _seconds(text: str) -> float:
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m app.worker.main", description="Worker Fleet for Temporal: the worker process."
+        prog="python -m app.worker.main",
+        description="Worker Fleet for Temporal: the worker process.",
+        allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    serve = commands.add_parser("serve", help="run the workers of some or all task queues until SIGTERM")
+    serve = commands.add_parser(
+        "serve", help="run the workers of some or all task queues until SIGTERM", allow_abbrev=False
+    )
     serve.add_argument("--queue", action="append", metavar="Q", help="a task queue to serve; repeatable (default: all)")
     serve.add_argument(
         "--drain-timeout", type=_seconds, metavar="S", help="temporal.worker.drain_timeout_s, in seconds"
@@ -52,13 +58,30 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     serve.add_argument("--config", type=Path, metavar="FILE", help="settings (default: FLEET_CONFIG, ./config.yaml)")
     levels = ["DEBUG", "INFO", "WARNING", "ERROR"]
     serve.add_argument("--log-level", default="INFO", type=str.upper, choices=levels, help="the least that is logged")
+    serve.add_argument(
+        "--reload", action="store_true", help="for development: begin anew when a Python file or config.yaml changes"
+    )
+    serve.add_argument("--while-open", type=int, metavar="FD", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
+
+
+def _reload(argv: list[str], arguments: argparse.Namespace) -> NoReturn:
+    """Be the parent of a worker that is replaced when its code changes."""
+    own = [word for word in argv if word != "--reload"]
+    if arguments.drain_timeout is None:
+        own += ["--drain-timeout", str(NO_DRAIN_S)]
+    command = [sys.executable, "-m", "app.worker.main", *own]
+    finish(Reloader(command, Places(arguments.config)).run())
 
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point; leaves with the exit codes of app.core.exit."""
     arguments = _arguments(argv)
     logs.configure(arguments.log_level)
+    if arguments.reload:
+        _reload(sys.argv[1:] if argv is None else argv, arguments)
+    if arguments.while_open is not None:
+        end_with(arguments.while_open)
     overrides: dict[str, Any] = {}
     if arguments.drain_timeout is not None:
         overrides = {"temporal": {"worker": {"drain_timeout_s": arguments.drain_timeout}}}
