@@ -17,6 +17,7 @@ from typing import Any
 from temporalio.client import Client
 
 from app.core.config import Settings
+from app.core.config.resolve import worker_settings
 from app.core.exit import ExitCode
 from app.core.services.temporal.plugin import fleet_plugins
 from app.core.services.temporal.temporal_client import TemporalClientService, TemporalUnavailable
@@ -109,7 +110,7 @@ class WorkerManager:
             make = partial(build, self._registry, self._settings, queue)
             connected = partial(connect, self.service, self.state, stop)
             try:
-                pools.append(Pool(queue, client, make, connected, self._settings.temporal.worker.restarts, self.state))
+                pools.append(Pool(queue, client, make, connected, worker_settings(self._settings, queue), self.state))
             except (ValueError, TypeError, RuntimeError) as error:
                 # The sandbox imports each workflow once more here, and refuses what is not deterministic.
                 cause = error.__cause__ or error

@@ -16,6 +16,7 @@ from app.core.config.load import load_settings
 from app.core.config.resolve import without_override, worker_settings
 from app.core.exit import fail, finish
 from app.core.telemetry import logs, tracing
+from app.worker import sdk_logs
 from app.worker.discovery import discover, undeclared
 from app.worker.drain import DrainBudget, Watchdog, on_signals
 from app.worker.health import probe_server
@@ -80,6 +81,7 @@ def main(argv: list[str] | None = None) -> None:
     logs.configure(arguments.log_level)
     if arguments.reload:
         _reload(sys.argv[1:] if argv is None else argv, arguments)
+    sdk_logs.install()
     if arguments.while_open is not None:
         end_with(arguments.while_open)
     overrides: dict[str, Any] = {}

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from app.core.config.model import WorkerSettings
 from app.core.exit import ExitCode
 from app.core.services.temporal.temporal_client import TemporalUnavailable
 from app.worker.connect import backoff_s, first
@@ -60,15 +61,15 @@ class Restarts:
 def why(error: BaseException | None) -> tuple[str, bool]:
     """What the SDK says of a worker's end, in one line, and whether a restart cannot help."""
     if isinstance(error, TemporalUnavailable):
-        return str(error), error.permanent
+        return str(error).rstrip("."), error.permanent
     while error and error.__cause__:
         error = error.__cause__
     if error is None:
         return "no error given", False
     text = str(error) or type(error).__name__
     if status := _STATUS.search(text):
-        return f"Temporal answers {status[1]}: {status[2]}", status[1] in _HOPELESS
-    return text, False
+        return f"Temporal answers {status[1]}: {status[2].rstrip('.')}", status[1] in _HOPELESS
+    return text.rstrip("."), False
 
 
 class Pool:
@@ -80,7 +81,7 @@ class Pool:
         client: Client,
         build: Build,
         connected: Callable[[], Awaitable[Client | None]],
-        restarts: int,
+        settings: WorkerSettings,
         state: WorkerState,
     ) -> None:
         """Builds the first worker, and raises what `build` raises; `run` starts it.
@@ -90,9 +91,12 @@ class Pool:
         self.queue = queue
         self._build = build
         self._connected = connected
-        self._restarts = Restarts(restarts)
+        self._restarts = Restarts(settings.restarts)
+        self._patience_s = settings.drain_timeout_s + settings.unwind_timeout_s
         self._state = state
         self._leaving = asyncio.Event()
+        self._failed = asyncio.Event()
+        self._failure: BaseException | None = None
         self.worker = build(client, self._failing)
 
     async def run(self) -> ExitCode | None:
@@ -130,7 +134,14 @@ class Pool:
     async def drain(self) -> None:
         """Stop polling, and let the work in hand finish; `run` then returns."""
         self._leaving.set()
-        await self.worker.shutdown()
+        await first(self.worker.shutdown(), self._failed_and_idle())
+
+    async def _failed_and_idle(self) -> None:
+        """The SDK's shutdown may hang after polling has failed: what is worth waiting for is the work in hand."""
+        await self._failed.wait()
+        running = self._state.in_flight.running
+        while any(body.queue == self.queue for body in list(running.values())):  # noqa: ASYNC110 - bodies have no event
+            await asyncio.sleep(0.05)
 
     async def _restart(self) -> BaseException | None:
         """Build and run the next worker; why it ended, or could not begin."""
@@ -150,13 +161,25 @@ class Pool:
         return await self._run_worker()
 
     async def _failing(self, error: BaseException) -> None:
-        """Polling has failed; the worker ends when the work that it has in hand has, or after its drain timeout."""
-        self._state.down[self.queue] = reason = why(error)[0]
-        log.warning("queue %s: polling failed: %s. First the work in hand ends.", self.queue, reason)
+        """The SDK tells that polling has failed; the worker ends when the work that it has in hand has."""
+        self._failure = error
+        self._failed.set()
 
     async def _run_worker(self) -> BaseException | None:
+        """Why the worker ended; or is as good as ended, since its shutdown hangs."""
+        self._failed.clear()
+        self._failure = None
+        work = asyncio.create_task(self.worker.run(), name=f"worker-{self.queue}")
+        await first(asyncio.wait({work}), self._failed.wait())
+        if self._failure:
+            reason, hopeless = why(self._failure)
+            self._state.down[self.queue] = reason
+            if not hopeless:
+                log.warning("queue %s: polling failed: %s. First the work in hand ends.", self.queue, reason)
+                await first(asyncio.wait({work}, timeout=self._patience_s), self._leaving.wait())
+            return self._failure
         try:
-            await self.worker.run()
+            await work
         except Exception as error:  # noqa: BLE001 - whatever ends a worker is a reason to look at, not to crash
             return error
         return None

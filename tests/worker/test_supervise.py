@@ -76,7 +76,7 @@ def test_a_refusal_that_a_restart_cannot_help_is_told_from_the_others(code: str)
     poll = RuntimeError(f"Poll failure: Unhandled grpc error when polling: {status}")
     worker = RuntimeError("Activity worker failed")
     worker.__cause__ = poll
-    assert why(worker) == (f'Temporal answers {code}: Namespace doomed is \\"gone\\".', True)
+    assert why(worker) == (f'Temporal answers {code}: Namespace doomed is \\"gone\\"', True)
     assert why(RuntimeError(status.replace(code, "InvalidArgument")))[1] is False
     assert why(TemporalUnavailable("a:1", "no", permanent=True))[1] is True
     assert why(None) == ("no error given", False)
@@ -169,6 +169,6 @@ def test_a_namespace_that_is_deleted_ends_it_without_a_restart_with_4(
     served.ready()
     asyncio.run(delete())
     assert served.wait(240) == 4
-    assert f"Temporal answers NotFound: Namespace {name} is not found.. A restart cannot help" in served.text()
+    assert f"Temporal answers NotFound: Namespace {name} is not found. A restart cannot help" in served.text()
     assert "Starting it again" not in served.text()
     assert "Traceback" not in served.text()
