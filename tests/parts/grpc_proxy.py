@@ -37,6 +37,8 @@ class Proxy:
     """Methods that need no key; these are what the server's default authorizer allows everybody."""
     calls: Counter[str] = field(default_factory=Counter)
     """By method name."""
+    limits_s: dict[str, float | None] = field(default_factory=dict)
+    """By method name: the time that the last call was given."""
     peers: set[str] = field(default_factory=set)
     """Address of each connection that made a call."""
     keys: list[str] = field(default_factory=list)
@@ -62,7 +64,9 @@ class _Forward(grpc.GenericRpcHandler):  # type: ignore[misc]
         metadata = dict(context.invocation_metadata())
         key = metadata.get("authorization", "")
         with self._lock:
-            self._proxy.calls[method.rpartition("/")[2]] += 1
+            name = method.rpartition("/")[2]
+            self._proxy.calls[name] += 1
+            self._proxy.limits_s[name] = context.time_remaining()
             self._proxy.peers.add(context.peer())
             if key not in self._proxy.keys:
                 self._proxy.keys.append(key)
