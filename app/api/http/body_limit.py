@@ -9,8 +9,6 @@ from __future__ import annotations
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.http.problems import problem
-
 MAX_BODY_BYTES = 4 * 1024 * 1024
 """Largest gRPC message that the frontend of Temporal takes by default."""
 
@@ -18,17 +16,13 @@ _DETAIL = f"The body may have {MAX_BODY_BYTES} bytes. Keep large data elsewhere 
 
 
 class BodyLimit:
-    """ASGI middleware: 413 for a longer body, whether it says so in its head or not."""
+    """ASGI middleware: 413 for a longer body, as soon as that much of it has come."""
 
     def __init__(self, app: ASGIApp, limit: int = MAX_BODY_BYTES) -> None:
         self._app = app
         self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        length = dict(scope.get("headers", ())).get(b"content-length", b"0")
-        if length.isdigit() and int(length) > self._limit:
-            await problem(413, "the request is too large", _DETAIL)(scope, receive, send)
-            return
         got = 0
 
         async def counted() -> Message:
