@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.core.config import Settings, named
+from app.core.config.temporal import TlsSettings
 from app.core.exit import ExitCode, fail
 from app.core.ports import check_free, free_port
 from app.core.services.temporal.temporal_client import TemporalClientService
@@ -110,9 +111,11 @@ class Dev:
             local.metrics_port or free_port(HOST),
         )
         self._data = Path(local.data_dir).absolute()
+        # Whatever the settings say of another Temporal: the embedded one is there, and speaks plaintext.
+        embedded = {"enabled": True, "address": f"{HOST}:{self._ports.temporal}", "tls": TlsSettings(enabled=False)}
         self._settings = settings.model_copy(
             update={
-                "temporal": settings.temporal.model_copy(update={"address": f"{HOST}:{self._ports.temporal}"}),
+                "temporal": settings.temporal.model_copy(update=embedded),
                 "local": local.model_copy(update={"data_dir": str(self._data)}),
             }
         )
@@ -178,7 +181,9 @@ class Dev:
 
     def _env(self) -> dict[str, str]:
         env = {
+            "FLEET_TEMPORAL__ENABLED": "true",
             "FLEET_TEMPORAL__ADDRESS": self._settings.temporal.address,
+            "FLEET_TEMPORAL__TLS__ENABLED": "false",
             "FLEET_LOCAL__DATA_DIR": str(self._data),
             "FLEET_API__PORT": str(self._ports.api),
         }

@@ -13,9 +13,12 @@ from temporalio.client import WorkflowFailureError
 
 from app.core.services.temporal import temporal_client
 from app.core.services.temporal.temporal_client import TemporalClientService
+from app.scaling.autoscaler import Autoscaler
 from tests.core.temporal_front import put, settings, tls
 from tests.parts.authority import Authority, Certificate
 from tests.parts.grpc_proxy import Proxy, grpc_proxy
+from tests.scaling.looks import POLICY
+from tests.scaling.test_autoscaler import fleet_of
 
 
 @pytest.fixture(autouse=True)
@@ -229,3 +232,18 @@ def test_files_are_looked_at_now_and_then_only(
         assert await service.get_client() is first
 
     asyncio.run(soon())
+
+
+def test_the_next_look_of_an_autoscaler_uses_what_was_renewed(
+    front: Proxy, authority: Authority, own: Certificate
+) -> None:
+    async def look_twice() -> None:
+        service = TemporalClientService(settings(front.address, tls=tls(authority, own)))
+        autoscaler = Autoscaler(service.get_client, fleet_of(POLICY), poll_s=1, heartbeat_interval_s=1)
+        await autoscaler.tick()
+        become(own, authority.issue("renewed"))
+        await autoscaler.tick()
+
+    asyncio.run(look_twice())
+    assert len(front.peers) == 2
+    assert front.calls["ListWorkers"] == 2
