@@ -12,6 +12,7 @@ from tests.image.fixtures import derived_image, image
 from tests.parts.fixtures import jaeger
 from tests.parts.postgres import postgres_url
 from tests.parts.temporal import temporal_address
+from tests.worker.served import serve
 
 __all__ = [
     "cluster",
@@ -22,6 +23,7 @@ __all__ = [
     "namespace",
     "postgres_for_pods",
     "postgres_url",
+    "serve",
     "shop",
     "temporal_address",
     "temporal_for_pods",
@@ -34,3 +36,5 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("FLEET_", "TEMPORAL_", "OTEL_")) and name != "FLEET_CACHE":
             monkeypatch.delenv(name)
+    # Nor a profile that the user has for the `temporal` command line.
+    monkeypatch.setenv("TEMPORAL_CONFIG_FILE", os.devnull)

@@ -12,8 +12,9 @@ from lightkube import codecs
 from pydantic import BaseModel
 
 from app.core.config.errors import ENV_PREFIX
-from app.core.config.load import CONFIG_VARIABLE, load_settings
+from app.core.config.load import load_settings
 from app.core.config.model import Settings
+from app.core.config.variables import CONFIG_VARIABLE
 from app.core.services.temporal.connection import speaks_tls
 from tests.charts.render import CHART, ENVIRONMENTS, Body, Helm, container, variables
 
@@ -78,7 +79,7 @@ def test_every_process_starts_with_what_is_rendered(
         with monkeypatch.context() as patch:
             for name, value in variables(pod).items():
                 patch.setenv(name, str(file) if name == CONFIG_VARIABLE else value or "x:")
-            settings = load_settings()
+            settings = load_settings(connects=False)
         assert settings.temporal.address == "temporal-frontend.temporal:7233"
         assert settings.temporal.namespace == "production"
         assert settings.temporal.rpc_timeout_s == 4.5
@@ -94,7 +95,7 @@ def test_certificates_and_api_key_are_files_that_can_be_renewed(
         with monkeypatch.context() as patch:
             for name, value in variables(pod).items():
                 patch.setenv(name, value or "x:")
-            temporal = load_settings().temporal
+            temporal = load_settings(connects=False).temporal
         assert _secret_of(pod, temporal.tls.server_ca_file) == ("certificate", "ca.crt")
         assert _secret_of(pod, temporal.tls.client_cert_file) == ("certificate", "tls.crt")
         assert _secret_of(pod, temporal.tls.client_key_file) == ("certificate", "tls.key")

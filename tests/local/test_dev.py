@@ -35,12 +35,6 @@ def test_once_completes_an_order_and_ends_with_0(dev_fleet: Make) -> None:
     assert not fleet.processes()
 
 
-def test_settings_for_another_temporal_do_not_reach_the_embedded_one(dev_fleet: Make) -> None:
-    elsewhere = {"TEMPORAL__TLS__SERVER_CA_FILE": "/run/elsewhere/ca.crt", "TEMPORAL__ENABLED": "false"}
-    with dev_fleet("--once", settings=elsewhere) as fleet:
-        assert fleet.process.wait(60) == 0
-
-
 def test_it_stays_and_takes_another_order_and_shows_its_metrics(dev_fleet: Make) -> None:
     with dev_fleet("--no-order") as fleet:
         fleet.ready()

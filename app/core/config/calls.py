@@ -42,8 +42,8 @@ class WorkflowSettings(Section):
         default=None,
         description="Limit of one run; it ends the run without letting its code clean up. Empty is no limit.",
     )
-    task_timeout_s: Seconds = Field(
-        default=10.0, le=120, description="Limit of one workflow task, which is milliseconds of work."
+    task_timeout_s: float = Field(
+        default=10.0, gt=0, le=120, description="Limit of one workflow task, which is milliseconds of work."
     )
     retry: RetrySettings = Field(
         default_factory=lambda: RetrySettings(maximum_attempts=1),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
+from app.core.config.keys import scalar
 from app.core.config.model import Settings
 
 _HEAD = """\
@@ -47,21 +46,11 @@ def _section(values: BaseModel, defaults: BaseModel, path: tuple[str, ...], dept
         elif isinstance(value, dict):
             shown = {key: item for key, item in value.items() if not isinstance(item, SecretStr)}
             yield f"{pad}{name}:" if depth == 0 or shown else f"{pad}# {name}:"
-            yield from (f"{pad}  {key}: {_scalar(item)}" for key, item in shown.items())
+            yield from (f"{pad}  {key}: {scalar(item)}" for key, item in shown.items())
             yield from (f"{pad}#   {key}: {_NOT_SHOWN}" for key in value if key not in shown)
             if not value:
                 yield f"{pad}{'  ' if depth == 0 else '#   '}{_EXAMPLE[here].removeprefix('# ' if depth else '')}"
         elif isinstance(value, SecretStr):
-            yield f"{pad}# {name}: {_NOT_SHOWN if value else _scalar('')}"
+            yield f"{pad}# {name}: {_NOT_SHOWN if value else scalar('')}"
         else:
-            yield f"{pad}{'' if value != default else '# '}{name}: {_scalar(value)}".rstrip()
-
-
-def _scalar(value: Any) -> str:
-    if isinstance(value, BaseModel):
-        value = value.model_dump(exclude_defaults=True)
-    if isinstance(value, tuple):
-        value = list(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return "" if value is None else json.dumps(value, ensure_ascii=False)
+            yield f"{pad}{'' if value != default else '# '}{name}: {scalar(value)}".rstrip()

@@ -14,7 +14,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 V = TypeVar("V")
 
-Seconds = Annotated[float, Field(gt=0, le=10 * 365 * 86400)]
+TEN_YEARS_S = 10 * 365 * 86400
+Seconds = Annotated[float, Field(gt=0, le=TEN_YEARS_S)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 

@@ -20,7 +20,8 @@ class TlsSettings(Section):
     """TLS towards Temporal. Files are read again when they change, so that certificates rotate without a restart."""
 
     enabled: bool | None = Field(
-        default=None, description="Whether TLS is spoken; empty: when a certificate or an API key is given."
+        default=None,
+        description="Whether TLS is spoken; empty: when a certificate, a server name or an API key is given.",
     )
     server_ca_file: str = Field(
         default="", description="PEM file of the authority that signed the server's certificate; empty: the system's."
@@ -41,8 +42,14 @@ class TlsSettings(Section):
         for name in ("server_ca", "client_cert", "client_key"):
             if getattr(self, f"{name}_file") and getattr(self, f"{name}_data"):
                 raise ValueError(f"{name}_file and {name}_data say the same thing twice: leave one out")
-        if bool(self.client_cert_file or self.client_cert_data) != bool(self.client_key_file or self.client_key_data):
-            raise ValueError("the client's certificate and its key (client_cert_*, client_key_*) belong together")
+        cert, key = (
+            next((key for key in (f"{name}_file", f"{name}_data") if getattr(self, key)), "")
+            for name in ("client_cert", "client_key")
+        )
+        if cert and not key:
+            raise ValueError(f"{cert} needs client_key_file or client_key_data: a certificate is of no use without it")
+        if key and not cert:
+            raise ValueError(f"{key} needs client_cert_file or client_cert_data: a key is of no use without it")
         return self
 
 
