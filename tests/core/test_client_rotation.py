@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import uuid
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,6 +66,18 @@ def test_a_renewed_client_certificate_makes_a_new_client(front: Proxy, authority
         assert await service.get_client() is second
         assert (await service.health_check()).ok
         assert await first.service_client.check_health(), "what still holds the old client may finish with it"
+
+    asyncio.run(renew())
+
+
+def test_the_old_client_goes_when_nobody_holds_it(front: Proxy, authority: Authority, own: Certificate) -> None:
+    async def renew() -> None:
+        service = TemporalClientService(settings(front.address, tls=tls(authority, own)))
+        old = weakref.ref(await service.get_client())
+        become(own, authority.issue("renewed"))
+        assert (await service.health_check()).ok
+        gc.collect()
+        assert old() is None
 
     asyncio.run(renew())
 

@@ -8,7 +8,7 @@ request and one answer, so bytes go through as they are.
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -39,8 +39,8 @@ class Proxy:
     """By method name."""
     limits_s: dict[str, float | None] = field(default_factory=dict)
     """By method name: the time that the last call was given."""
-    peers: set[str] = field(default_factory=set)
-    """Address of each connection that made a call."""
+    peers: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """By address of a connection: its calls by method name."""
     keys: list[str] = field(default_factory=list)
     """The `authorization` headers, without repetition."""
 
@@ -67,7 +67,7 @@ class _Forward(grpc.GenericRpcHandler):  # type: ignore[misc]
             name = method.rpartition("/")[2]
             self._proxy.calls[name] += 1
             self._proxy.limits_s[name] = context.time_remaining()
-            self._proxy.peers.add(context.peer())
+            self._proxy.peers[context.peer()][name] += 1
             if key not in self._proxy.keys:
                 self._proxy.keys.append(key)
         wanted = self._proxy.api_key
