@@ -23,6 +23,9 @@ from temporalio.workflow import ActivityCancellationType, EventGroup, Versioning
 
 from app.core.config.model import ActivitySettings, RetrySettings, WorkflowSettings
 
+TOO_LARGE = "PayloadsTooLarge"
+"""What the SDK calls the failure of an activity whose result exceeds Temporal's limit; it would exceed it again."""
+
 
 class ScheduleOptions(TypedDict, total=False):
     """Keywords of `Client.start_workflow`, without `start_delay`."""
@@ -97,7 +100,7 @@ def _retry(settings: RetrySettings) -> RetryPolicy:
         backoff_coefficient=settings.backoff_coefficient,
         maximum_interval=timedelta(seconds=settings.maximum_interval_s),
         maximum_attempts=settings.maximum_attempts,
-        non_retryable_error_types=list(settings.non_retryable_error_types) or None,
+        non_retryable_error_types=[*settings.non_retryable_error_types, TOO_LARGE],
     )
 
 

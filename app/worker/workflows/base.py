@@ -17,6 +17,7 @@ from typing import Any, Generic, Self, TypeVar, cast, overload
 
 from temporalio import workflow
 from temporalio.client import Client, WorkflowHandle
+from temporalio.converter import DataConverter
 from temporalio.exceptions import CancelledError
 from typing_extensions import Unpack
 
@@ -30,6 +31,11 @@ TInput = TypeVar("TInput")
 TReturn = TypeVar("TReturn")
 A = TypeVar("A")
 R = TypeVar("R")
+
+_OTHER_CONVERTER = (
+    "this client converts data in the SDK's default way, the fleet's workers with pydantic: values would come back as "
+    "other types.\nTake the client of TemporalClientService, or connect with plugins=fleet_plugins()."
+)
 
 
 class BaseWorkflow(Generic[TInput, TReturn]):
@@ -72,8 +78,11 @@ class BaseWorkflow(Generic[TInput, TReturn]):
     ) -> WorkflowHandle[Self, TReturn]:
         """Start a run on the declared queue; `options` are those of `Client.start_workflow` and win over config.yaml.
 
-        Raises temporalio.exceptions.WorkflowAlreadyStartedError, temporalio.service.RPCError.
+        Raises temporalio.exceptions.WorkflowAlreadyStartedError, temporalio.service.RPCError, and TypeError for a
+        client that converts data in another way than the workers.
         """
+        if client.data_converter is DataConverter.default:
+            raise TypeError(_OTHER_CONVERTER)
         merged: dict[str, Any] = {**start_defaults(get_settings().temporal.workflows), **options}
         merged.setdefault("task_queue", cls.task_queue())
         return cast(
