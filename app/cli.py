@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> None:
     from app.core.config.load import load_settings
 
     try:
-        settings = use(load_settings(file=arguments.config))
+        settings = use(load_settings(file=arguments.config, connects=False))
     except ConfigError as error:
         fail(error)
     try:
@@ -51,6 +51,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     queues.set_defaults(run=_queues)
 
     config = commands.add_parser("config", parents=[common], help="print config.yaml with every setting explained")
+    config.add_argument("--markdown", action="store_true", help="docs/configuration.md instead")
     config.set_defaults(run=_config)
     return parser.parse_args(argv)
 
@@ -69,6 +70,7 @@ def _dev(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _queues(settings: Settings, arguments: argparse.Namespace) -> int:
+    from app.core.config.review import warnings
     from app.worker.discovery import discover, undeclared
     from app.worker.registry import RegistrationError
 
@@ -90,15 +92,20 @@ def _queues(settings: Settings, arguments: argparse.Namespace) -> int:
         print(queue)
         for handler in handlers:
             print(f"  {handler.kind:<9} {handler.name:<24} {handler.where}")
-    for doubt in (*registry.doubtful_queues(), *undeclared(settings.temporal.worker.packages)):
+    for doubt in (
+        *warnings(settings),
+        *registry.doubtful_queues(),
+        *undeclared(settings.temporal.worker.packages),
+    ):
         print(f"warning: {doubt}")
     return ExitCode.DRAINED
 
 
-def _config(settings: Settings, _arguments: argparse.Namespace) -> int:
+def _config(settings: Settings, arguments: argparse.Namespace) -> int:
     from app.core.config.document import config_yaml
+    from app.core.config.reference import configuration_md
 
-    print(config_yaml(settings), end="")
+    print(configuration_md() if arguments.markdown else config_yaml(settings), end="")
     return ExitCode.DRAINED
 
 

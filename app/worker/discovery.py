@@ -58,6 +58,9 @@ def _import_all(name: str) -> Iterable[Problem]:
     """Import a module and, where it is a package, all below it; a problem for each that cannot be."""
     try:
         module = importlib.import_module(name)
+    except RegistrationError as error:
+        yield from error.problems
+        return
     except Exception as error:  # noqa: BLE001 - user code may raise anything on import; all of it is reported
         yield _import_problem(name, error)
         return

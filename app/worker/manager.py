@@ -36,7 +36,11 @@ log = logging.getLogger("app.worker.manager")
 
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 HEALTH_CHECK_S = 5.0
-OWN_MODULES = ("app.worker.registry", "app.worker.sdk_definitions", "app.worker.options", "app.worker.routing")
+OWN_MODULES = (
+    *("app.worker.registry", "app.worker.sdk_definitions", "app.worker.options", "app.worker.routing"),
+    *(f"app.worker.workflows.{name}" for name in ("base", "contract", "starts", "calls", "children", "saga")),
+)
+"""What workflow code imports of ours; it keeps no state of a run."""
 
 
 def identity(settings: Settings) -> str:
@@ -77,9 +81,7 @@ class WorkerManager:
         runtime, sdk_metrics = worker_runtime(settings.temporal.worker.heartbeat_interval_s)
         self.state = WorkerState(tuple(queues), in_flight, sdk_metrics)
         shared = registry.shareable_modules(settings.temporal.worker.packages)
-        plugins = fleet_plugins(
-            (*OWN_MODULES, "app.worker.workflows.base", *shared, *settings.temporal.worker.passthrough_modules)
-        )
+        plugins = fleet_plugins((*OWN_MODULES, *shared, *settings.temporal.worker.passthrough_modules))
         self.service = TemporalClientService(
             settings.temporal,
             plugins=[*plugins, in_flight.plugin()],

@@ -192,7 +192,7 @@ def activity_defn(*, queue: str, **options: Any) -> Callable[[F], F]:
         made = sdk.activity_definition(fn)
         target = fn if made else activity.defn(**options)(fn)
         if not workflow.unsafe.in_sandbox():
-            where = _place(fn.__code__.co_filename, fn.__code__.co_firstlineno)
+            where = place(fn.__code__.co_filename, fn.__code__.co_firstlineno)
             _check(queue, where, fn.__qualname__, bool(made and options))
             if next(iter(inspect.signature(fn).parameters), "") == "self":
                 what = f"{fn.__qualname__} is a method, and there is no instance to call it on"
@@ -231,12 +231,12 @@ def _check(queue: str, where: str, name: str, options_lost: bool) -> None:
 
 def _class_place(cls: type) -> str:
     try:
-        return _place(inspect.getsourcefile(cls) or cls.__module__, inspect.getsourcelines(cls)[1])
+        return place(inspect.getsourcefile(cls) or cls.__module__, inspect.getsourcelines(cls)[1])
     except (OSError, TypeError):
         return cls.__module__
 
 
-def _place(file: str, line: int) -> str:
+def place(file: str, line: int) -> str:
     """file:line, short where the file lies below the working directory."""
     path = Path(file)
     return f"{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}:{line}"

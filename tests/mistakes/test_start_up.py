@@ -41,6 +41,11 @@ def test_run_without_annotation(page: Section, reader: Reader) -> None:
     page.shows(Outcome.REFUSED, refused(reader, work=GOOD.replace("input: int", "input")))
 
 
+@mistake("Types of `run` that are not those of the class")
+def test_annotations_against_the_generics(page: Section, reader: Reader) -> None:
+    page.shows(Outcome.REFUSED, refused(reader, work=GOOD.replace("input: int", "input: str")))
+
+
 @mistake("One name twice on a queue")
 def test_one_name_twice(page: Section, reader: Reader) -> None:
     page.shows(Outcome.REFUSED, refused(reader, one=GOOD, two=GOOD.replace("class Sells", "class Buys")))
@@ -107,6 +112,14 @@ def test_a_wrong_type(page: Section, reader: Reader) -> None:
 def test_a_heartbeat_above_start_to_close(page: Section, reader: Reader) -> None:
     reader.write("config.yaml", "temporal:\n  activities: {start_to_close_timeout_s: 10, heartbeat_timeout_s: 20}\n")
     page.shows(Outcome.REFUSED, refused(reader, work=GOOD))
+
+
+@mistake("One attempt for an activity")
+def test_one_attempt_for_an_activity(page: Section, reader: Reader) -> None:
+    reader.write("config.yaml", "temporal:\n  activities: {retry: {maximum_attempts: 1}}\n")
+    reader.write("shop/__init__.py", GOOD)
+    with reader.background("python -m app.worker.main serve") as worker:
+        page.shows(Outcome.LOGGED, worker.says("serving shop"))
 
 
 @mistake("A namespace that does not exist")

@@ -155,7 +155,12 @@ def _asked(caller: Caller, ask: Any) -> str:
     return caller.error(body)
 
 
-@mistake("An input of another type")
+@mistake("A wrong input at the start")
+def test_a_wrong_input_at_the_start(page: Section, caller: Caller) -> None:
+    page.shows(Outcome.ERROR, caller.error(lambda c: start(c, made.Ships, 5)))
+
+
+@mistake("An input of another type, from elsewhere")
 def test_an_input_of_another_type(page: Section, caller: Caller) -> None:
     page.shows(Outcome.FAILED_WORKFLOW, caller.failed_workflow(lambda c: by_name(c, "Ships", 5)))
 

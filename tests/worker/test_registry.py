@@ -89,7 +89,7 @@ def test_all_modules_that_cannot_be_imported_are_told_at_once(registry: Registry
     assert "tests/apps/broken/missing.py:1" in text.replace("\\", "/")
     assert "a_package_that_is_not_there" in text
     assert "Untyped.run: annotate input" in text
-    assert "tests/apps/broken/untyped.py:6" in text, "the user's line, not ours"
+    assert "tests/apps/broken/untyped.py:7" in text, "the user's line, not ours"
     assert "tests/apps/broken/below/__init__.py:3" in text, "a package below"
     assert "temporal.worker.packages: module tests.apps.nowhere" in text
     assert "Traceback" not in text
