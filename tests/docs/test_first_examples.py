@@ -324,8 +324,7 @@ import json
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from app.api.http.app import lifespan
-from app.api.http.deps import get_temporal_service
+from app.api.http.deps import get_temporal_service, lifespan
 from mine.routes import router
 
 app = FastAPI(lifespan=lifespan)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import re
+import select
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,7 +23,7 @@ from tests.cluster.tools import ToolMissing, tool
 from tests.docs.blocks import FILE, OUTPUT, PYTHON, ROOT, SETTINGS, SHELL, Block, blocks, commands, is_output
 from tests.docs.reader import Reader
 from tests.docs.session import Session
-from tests.local.dev_fleet import DevFleet
+from tests.local.dev_fleet import DevFleet, until
 from tests.mistakes.page import sections
 from tests.parts.skipping import skip_for_want_of
 
@@ -124,13 +129,30 @@ def test_a_command_that_needs_more_than_this_machine_is_right_as_far_as_can_be_s
 
 
 def test_the_first_run_is_as_shown(tmp_path: Path) -> None:
-    """`make run`: the same lines, with other numbers and names of folders."""
-    shown = _first_run()
-    with DevFleet(tmp_path / "data") as fleet:
-        for line in shown.text.splitlines():
-            fleet.expect(line.split()[0])
-        printed = {_shape(line) for line in fleet.lines}
-    assert [line for line in shown.text.splitlines() if _shape(line) not in printed] == []
+    """`make run` in a terminal: the same lines, with other numbers and names of folders."""
+    shown = _first_run().text.splitlines()
+    fleet = DevFleet(tmp_path / "data")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(ROOT)
+        command = [sys.executable, "-m", "app.cli", "dev"]
+        os.execvpe(command[0], command, {**fleet.env, "COLUMNS": "160", "TERM": "xterm"})
+    printed = b""
+    try:
+        deadline = time.monotonic() + 90
+        while not set(map(_shape, shown)) <= _shapes(printed) and time.monotonic() < deadline:
+            if select.select([terminal], [], [], 1)[0]:
+                printed += os.read(terminal, 65536)
+    finally:
+        os.close(terminal)  # as a window that is closed
+        os.waitpid(pid, 0)
+    assert [line for line in shown if _shape(line) not in _shapes(printed)] == [], printed.decode()
+    until(lambda: not fleet.processes(), 30)
+
+
+def _shapes(printed: bytes) -> set[str]:
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", printed.decode(errors="replace"))
+    return {_shape(line) for line in re.split(r"[\r\n]+", plain)}
 
 
 def _first_run() -> Block:
@@ -139,6 +161,7 @@ def _first_run() -> Block:
 
 def _shape(line: str) -> str:
     line = re.sub(r"(?<=data in )\S+", "FOLDER", line)
+    line = re.sub(r"(?<=-d ').*", "...", line)
     return re.sub(r"\d+(\.\d+)?", "0", " ".join(line.split()))
 
 
