@@ -95,8 +95,9 @@ def test_io_in_workflow_code(page: Section, caller: Caller) -> None:
 
 
 @mistake("The clock in workflow code")
-def test_the_clock_in_workflow_code(page: Section, caller: Caller) -> None:
-    page.shows(Outcome.FAILED_TASK, caller.failed_task(lambda c: start(c, made.AsksTheClock)))
+def test_the_clock_in_workflow_code(page: Section, caller: Caller, worker: Background) -> None:
+    history = caller.failed_task(lambda c: start(c, made.AsksTheClock))
+    page.shows(Outcome.FAILED_TASK, f"{history}\n{worker.says('workflow AsksTheClock')}")
 
 
 @mistake("The configuration read in workflow code")
