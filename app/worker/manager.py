@@ -155,7 +155,8 @@ class WorkerManager:
             return client
         if new is not client:
             for pool in self.pools:
-                pool.worker.client = new
+                if pool.queue not in self.state.down:  # the next worker of that one begins with the new client
+                    pool.worker.client = new
             log.info("the connection to Temporal was made anew; the workers of %s use it", ", ".join(self._queues))
         return new
 
