@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
 
     as_json = getattr(arguments, "json", False)
     try:
-        settings = use(load_settings(file=arguments.config))
+        settings = use(load_settings(file=arguments.config, connects=getattr(arguments, "server", False)))
     except ConfigError as error:
         _refuse(error, as_json)
     from app.worker.problems import RegistrationError
@@ -99,7 +99,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     check.add_argument("--server", action="store_true", help="ask Temporal too: does it answer, is the namespace there")
     check.add_argument("--json", action="store_true", help="for scripts: ok, problems, warnings, server")
 
-    command("config", _config, "print config.yaml with every setting explained")
+    config = command("config", _config, "print config.yaml with every setting explained")
+    config.add_argument("--markdown", action="store_true", help="docs/configuration.md instead")
     return parser.parse_args(argv)
 
 
@@ -117,6 +118,7 @@ def _dev(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _queues(settings: Settings, arguments: argparse.Namespace) -> int:
+    from app.core.config.review import warnings
     from app.worker.discovery import discover, undeclared
     from app.worker.queues import listing, task_queues
 
@@ -131,7 +133,7 @@ def _queues(settings: Settings, arguments: argparse.Namespace) -> int:
         print(json.dumps({name: queue.as_json() for name, queue in queues.items()}, indent=2))
         return ExitCode.DRAINED
     print(listing(queues))
-    for doubt in (*registry.doubtful_queues(), *undeclared(settings.temporal.worker.packages)):
+    for doubt in (*warnings(settings), *registry.doubtful_queues(), *undeclared(settings.temporal.worker.packages)):
         print(f"warning: {doubt}")
     return ExitCode.DRAINED
 
@@ -155,10 +157,11 @@ def _check(settings: Settings, arguments: argparse.Namespace) -> int:
     return report.code
 
 
-def _config(settings: Settings, _arguments: argparse.Namespace) -> int:
+def _config(settings: Settings, arguments: argparse.Namespace) -> int:
     from app.core.config.document import config_yaml
+    from app.core.config.reference import configuration_md
 
-    print(config_yaml(settings), end="")
+    print(configuration_md() if arguments.markdown else config_yaml(settings), end="")
     return ExitCode.DRAINED
 
 

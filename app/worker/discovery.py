@@ -108,6 +108,10 @@ def _import_all(name: str) -> Iterator[tuple[str, Problem]]:
         module = importlib.import_module(name)
     except KeyboardInterrupt:
         raise
+    except RegistrationError as error:
+        for problem in error.problems:
+            yield name, problem
+        return
     except BaseException as error:  # noqa: BLE001 - user code may raise anything on import; all of it is reported
         yield name, _import_problem(name, error)
         return

@@ -14,6 +14,8 @@ from temporalio import activity, workflow
 _WORKFLOW = "__temporal_workflow_definition"
 _ACTIVITY = "__temporal_activity_definition"
 _RUN = "__temporal_workflow_run"
+_SIGNAL = "__temporal_signal_definition"
+_QUERY = "__temporal_query_definition"
 
 
 def workflow_definition(cls: type) -> workflow._Definition | None:
@@ -45,6 +47,21 @@ def define_callable_class(cls: Any, **options: Any) -> None:
 def is_run_method(fn: object) -> bool:
     """Whether `@workflow.run` stands on it."""
     return bool(getattr(fn, _RUN, False))
+
+
+def handler_kind(member: object) -> str:
+    """Which of @workflow.signal, query and update stands on it: that word, or empty."""
+    if isinstance(getattr(member, "_defn", None), workflow._UpdateDefinition):
+        return "update"
+    return "signal" if hasattr(member, _SIGNAL) else "query" if hasattr(member, _QUERY) else ""
+
+
+def signal_name(fn: object) -> str:
+    """Temporal's name of a signal method. Raises TypeError for a method that is none, or has no name (dynamic)."""
+    name = getattr(getattr(fn, _SIGNAL, None), "name", None)
+    if not isinstance(name, str):
+        raise TypeError(f"{getattr(fn, '__qualname__', fn)!s} is not a signal with a name: put @workflow.signal on it")
+    return name
 
 
 def workflow_name(cls: type) -> str:

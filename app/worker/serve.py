@@ -12,6 +12,7 @@ from typing import Any
 from app.core.config import ConfigError, Settings, use
 from app.core.config.load import load_settings
 from app.core.config.resolve import without_override, worker_settings
+from app.core.config.review import warnings
 from app.core.exit import ExitCode, fail, finish
 from app.core.telemetry import logs, tracing
 from app.worker.check import checked
@@ -64,7 +65,7 @@ def _serve(settings: Settings, queues: list[str] | None, connect_timeout_s: floa
         registry = checked(settings, queues or ())
     except RegistrationError as error:
         fail(error)
-    for doubt in (*registry.doubtful_queues(), *undeclared(settings.temporal.worker.packages)):
+    for doubt in (*warnings(settings), *registry.doubtful_queues(), *undeclared(settings.temporal.worker.packages)):
         log.warning(doubt)
     serving = list(dict.fromkeys(queues or registry.queues()))
     in_flight = InFlight()

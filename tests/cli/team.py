@@ -71,7 +71,7 @@ FILES = {
                 places = [
                     await self.execute_activity(weigh_flour, input),
                     await self.execute_activity(oven.bake, input),
-                    await self.execute_activity(Oven.bake, input),
+                    await self.execute_activity_method(Oven.bake, input),
                 ]
                 return Baked(loaves=input.loaves, places=places)
     """,

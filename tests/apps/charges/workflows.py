@@ -12,11 +12,11 @@ class ChargesWorkflow(BaseWorkflow[int, list[str]]):
     async def run(self, input: int) -> list[str]:
         return [
             await self.execute_activity(charges.charge, input),
-            await self.execute_activity(Charges.charge, input),
+            await self.execute_activity_method(Charges.charge, input),
             await self.execute_activity(charges.give_back, input),
             str(await self.execute_activity(Charges.rate, input)),
             await self.execute_activity(bank.transfer, input),
-            await self.execute_activity(Bank.transfer, input),
+            await self.execute_activity_method(Bank.transfer, input),
             await self.execute_activity(receipt, input),
             await self.execute_activity(greet, "you"),
             str(await self.execute_activity(add_five, input)),
