@@ -100,6 +100,8 @@ def activity_defn(*, queue: str, **options: Unpack[ActivityDefnOptions]) -> Call
         made = sdk.activity_definition(target)
         if made is None:
             _define(target, options)
+        if isinstance(target, functools.partial):
+            sdk.type_partial(target)
         if not workflow.unsafe.in_sandbox():
             _declare_activity(target, queue, options if made else {})
         return target

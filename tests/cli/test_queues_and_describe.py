@@ -52,7 +52,7 @@ def test_the_view_of_a_queue_holds_its_handlers_and_the_options_that_hold_for_it
     assert [handler.name for handler in charges.workflows] == ["ChargesWorkflow"]
     assert (charges.task_types, sync.task_types) == (["workflow", "activity"], ["activity"])
     assert (charges.worker.drain_timeout_s, sync.worker.drain_timeout_s) == (90, 60)
-    assert (charges.threads, sync.threads) == (0, 7), "threads are for sync activities only"
+    assert (charges.threads, sync.threads) == (0, 7 + 40), "threads are for sync activities only"
     with pytest.raises(TypeError):
         view["charges"] = sync  # type: ignore[index]
     with pytest.raises(AttributeError):
@@ -104,6 +104,18 @@ def test_an_activity_is_described_with_the_options_that_hold_for_it(registry: Re
     assert described["options"]["heartbeat_timeout_s"] == 9, "of its queue"
     assert described["options"]["retry"]["maximum_attempts"] == 4, "of its name"
     assert "retry.maximum_attempts: 4" in as_text(described)
+
+
+@pytest.mark.parametrize(
+    ("name", "doc"), [("add_five", "Adds."), ("Receipt", "Prints."), ("Greeting", ""), ("give_back", ""), ("rate", "")]
+)
+def test_an_activity_of_any_shape_shows_its_types_and_its_own_words(
+    registry: Registry, settings: Settings, name: str, doc: str
+) -> None:
+    (described,) = describe(registry, settings, name)
+    assert described["doc"] == doc
+    assert described["input"] == [{"type": "string" if name == "Greeting" else "integer"}]
+    assert described["output"] == {"type": "integer" if name in ("add_five", "rate") else "string"}
 
 
 def test_models_are_described_by_their_schema() -> None:
