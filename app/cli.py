@@ -133,7 +133,11 @@ def _queues(settings: Settings, arguments: argparse.Namespace) -> int:
         print(json.dumps({name: queue.as_json() for name, queue in queues.items()}, indent=2))
         return ExitCode.DRAINED
     print(listing(queues))
-    for doubt in (*warnings(settings), *registry.doubtful_queues(), *undeclared(settings.temporal.worker.packages)):
+    for doubt in (
+        *warnings(settings),
+        *registry.doubtful_queues(),
+        *undeclared(settings.temporal.worker.packages),
+    ):
         print(f"warning: {doubt}")
     return ExitCode.DRAINED
 

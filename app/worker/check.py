@@ -14,7 +14,7 @@ from typing import Any
 from temporalio.common import VersioningBehavior
 
 from app.core.config import Settings
-from app.core.config.review import warnings
+from app.core.config.review import warnings as config_warnings
 from app.core.exit import ExitCode
 from app.core.services.temporal.temporal_client import TemporalClientService, TemporalUnavailable
 from app.worker import sdk_definitions as sdk
@@ -83,7 +83,7 @@ def check(settings: Settings) -> CheckReport:
         activities=sum(len(queue.activities) for queue in view),
         problems=(*found.problems, *sandbox_problems(registry, settings)),
         warnings=(
-            *warnings(settings),
+            *config_warnings(settings),
             *registry.doubtful_queues(),
             *undeclared(settings.temporal.worker.packages),
             *(warning for queue in view for warning in _versioning(settings, queue)),

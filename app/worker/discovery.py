@@ -106,12 +106,11 @@ def _import_all(name: str) -> Iterator[tuple[str, Problem]]:
     """Import a module and, where it is a package, all below it; name and problem of each that cannot be."""
     try:
         module = importlib.import_module(name)
+    except RegistrationError as error:
+        yield from ((name, problem) for problem in error.problems)
+        return
     except KeyboardInterrupt:
         raise
-    except RegistrationError as error:
-        for problem in error.problems:
-            yield name, problem
-        return
     except BaseException as error:  # noqa: BLE001 - user code may raise anything on import; all of it is reported
         yield name, _import_problem(name, error)
         return

@@ -27,7 +27,7 @@ _OURS = tuple(
         "registry.py",
         "sandbox.py",
         "sdk_definitions.py",
-        "workflows/base.py",
+        *(f"workflows/{name}.py" for name in ("base", "contract", "starts", "calls", "children", "saga")),
     )
 )
 _LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))

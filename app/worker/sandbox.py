@@ -26,6 +26,7 @@ OWN_MODULES = (
     "app.worker.registry",
     "app.worker.routing",
     "app.worker.sdk_definitions",
+    # Of this folder the application's own modules stay out: each run has its own copy of them.
     *(f"app.worker.workflows.{name}" for name in ("base", "contract", "starts", "calls", "children", "saga")),
 )
 """What workflow code imports of ours; it keeps no state of a run."""

@@ -325,5 +325,5 @@ def test_the_worker_tells_temporal_its_slots_under_its_own_name(
         return any(b.activity_task_slots_info.current_used_slots == 1 for b in mine)
 
     with client(temporal_address) as call:
-        until(lambda: call(used), 5)
+        until(lambda: call(used), 20)
     assert result(temporal_address, workflow_id) == "slept"
