@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from app.core.config.model import Settings
-from app.worker import discovery
+from app.worker import discovery, places
 from app.worker.registry import RegistrationError, Registry
 
 Package = Callable[[dict[str, str]], None]
@@ -104,6 +104,25 @@ def test_a_package_that_is_missing_is_told_apart_from_an_import_that_is(registry
     assert outer.endswith('team. Did you mean "team.billing"?')
     assert f"Python looks in {Path.cwd()}" in top
     assert top.endswith('Did you mean "team"?')
+
+
+def test_the_place_of_an_error_is_the_innermost_line_that_is_not_a_librarys(
+    registry: Registry, package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package(
+        {
+            "team/__init__.py": "",
+            "team/acts.py": "import json\nimport shared\n",
+            "team/more.py": "\nimport json\njson.loads('{')\n",
+            "shared.py": "\n\nint('x')\n",
+        }
+    )
+    shared, in_library = told("team")
+    assert shared.startswith("shared.py:3: module team.acts cannot be imported: ValueError")
+    assert in_library.startswith("team/more.py:3: module team.more cannot be imported: JSONDecodeError")
+    # The team's package as an installed one: all of it is below site-packages.
+    monkeypatch.setattr(places, "_LIBRARIES", (*places._LIBRARIES, str(tmp_path)))
+    assert told("team") == [problem.replace("shared.py:3", "team/acts.py:2") for problem in (shared, in_library)]
 
 
 @pytest.mark.parametrize(
