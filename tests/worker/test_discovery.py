@@ -147,27 +147,34 @@ def test_whatever_a_module_raises_is_told_with_its_line_and_remedy(
     assert remedy in problem.split("\n")[1]
 
 
-def test_everything_below_a_package_is_imported_whatever_its_folders_are(registry: Registry, package: Package) -> None:
+def test_all_modules_below_a_package_are_imported_and_no_scripts_beside_them(
+    registry: Registry, package: Package
+) -> None:
     package(
         {
             "space/north/acts.py": an_activity("in_namespace"),
             "space/deep/er/acts.py": an_activity("deep_in_namespace"),
             "team/__init__.py": an_activity("in_init"),
-            "team/folder/acts.py": an_activity("in_folder_without_init"),
+            "team/below/__init__.py": "",
+            "team/below/acts.py": an_activity("below"),
             "team/data/readme.txt": "nothing to import",
             "team/not-a-name/acts.py": "1 / 0",
+            "team/scripts/delete_all.py": "1 / 0  # no activity_defn() here",
             "team/__main__.py": "1 / 0",
             "alone.py": an_activity("in_a_module"),
         }
     )
     discovery.discover(settings("space", "team", "alone"))
-    assert served(registry) == {
-        "in_namespace",
-        "deep_in_namespace",
-        "in_init",
-        "in_folder_without_init",
-        "in_a_module",
-    }
+    assert served(registry) == {"in_namespace", "deep_in_namespace", "in_init", "below", "in_a_module"}
+
+
+def test_handlers_in_a_folder_that_is_no_package_are_told(registry: Registry, package: Package) -> None:
+    package({"team/__init__.py": an_activity("pay"), "team/more/deep/acts.py": an_activity("lost") + "1 / 0\n"})
+    (problem,) = told("team")
+    assert problem.startswith(
+        "team/more/deep/acts.py:4: its handlers are not imported: the folder more has no __init__"
+    )
+    assert problem.endswith("team/more.")
 
 
 def test_an_empty_registry_names_the_packages_that_were_searched(registry: Registry, package: Package) -> None:
