@@ -35,7 +35,7 @@ class TaskQueue:
 
     @property
     def threads(self) -> int:
-        """Threads for its sync activities: one for each slot, local ones too; none without a sync activity."""
+        """Threads that its sync activities need: one a slot, so that all slots run side by side; none without any."""
         if all(handler.is_async for handler in self.activities):
             return 0
         return self.worker.max_concurrent_activities + self.worker.max_concurrent_local_activities
