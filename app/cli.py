@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
 
     as_json = getattr(arguments, "json", False)
     try:
-        settings = use(load_settings(file=arguments.config, connects=False))
+        settings = use(load_settings(file=arguments.config, connects=getattr(arguments, "server", False)))
     except ConfigError as error:
         _refuse(error, as_json)
     from app.worker.problems import RegistrationError
