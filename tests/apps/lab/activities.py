@@ -61,4 +61,9 @@ async def fail_for_good() -> None:
     raise ApplicationError("no use", type="NoUse", non_retryable=True)
 
 
+@activity_defn(queue="lab")
+def join(first: str, second: str, third: str = "-") -> str:
+    return first + second + third
+
+
 async def undeclared() -> None: ...
