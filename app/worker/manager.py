@@ -23,24 +23,20 @@ from temporalio.common import WorkerDeploymentVersion
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from app.core.config import Settings
-from app.core.config.resolve import worker_settings
 from app.core.exit import ExitCode
 from app.core.services.temporal.plugin import fleet_plugins
 from app.core.services.temporal.temporal_client import TemporalClientService, TemporalUnavailable
 from app.core.telemetry.runtime import worker_runtime
 from app.worker.health import WorkerState
 from app.worker.in_flight import InFlight
-from app.worker.registry import ACTIVITY, WORKFLOW, Problem, RegistrationError, Registry
+from app.worker.queues import task_queues
+from app.worker.registry import Registry
+from app.worker.sandbox import shared_modules
 
 log = logging.getLogger("app.worker.manager")
 
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 HEALTH_CHECK_S = 5.0
-OWN_MODULES = (
-    *("app.worker.registry", "app.worker.sdk_definitions", "app.worker.options", "app.worker.routing"),
-    *(f"app.worker.workflows.{name}" for name in ("base", "contract", "starts", "calls", "children", "saga")),
-)
-"""What workflow code imports of ours; it keeps no state of a run."""
 
 
 def identity(settings: Settings) -> str:
@@ -80,8 +76,7 @@ class WorkerManager:
         self._pools: list[Pool] = []
         runtime, sdk_metrics = worker_runtime(settings.temporal.worker.heartbeat_interval_s)
         self.state = WorkerState(tuple(queues), in_flight, sdk_metrics)
-        shared = registry.shareable_modules(settings.temporal.worker.packages)
-        plugins = fleet_plugins((*OWN_MODULES, *shared, *settings.temporal.worker.passthrough_modules))
+        plugins = fleet_plugins(shared_modules(registry, settings))
         self.service = TemporalClientService(
             settings.temporal,
             plugins=[*plugins, in_flight.plugin()],
@@ -146,35 +141,21 @@ class WorkerManager:
         return None
 
     def _start_all(self, client: Client) -> list[Pool]:
-        workers: dict[str, Worker] = {}
-        problems: list[Problem] = []
-        for queue in self._queues:
-            try:
-                workers[queue] = self._worker(client, queue)
-            except (ValueError, TypeError, RuntimeError) as error:
-                # The sandbox imports each workflow once more here, and refuses what is not deterministic.
-                cause = error.__cause__ or error
-                named = [h.where for h in self._registry.queues()[queue] if h.kind == WORKFLOW and h.name in str(error)]
-                where = ", ".join(named) or f"queue {queue}"
-                problems.append(Problem(where, f"{error}: {cause}", "Workflow modules must be deterministic too."))
-        if problems:
-            raise RegistrationError(problems)
+        workers = {queue: self._worker(client, queue) for queue in self._queues}
         return [
             Pool(queue, worker, asyncio.create_task(worker.run(), name=f"worker-{queue}"))
             for queue, worker in workers.items()
         ]
 
     def _worker(self, client: Client, queue: str) -> Worker:
-        settings = worker_settings(self._settings, queue)
-        handlers = self._registry.queues()[queue]
-        activities = [handler for handler in handlers if handler.kind == ACTIVITY]
-        threads = settings.max_concurrent_activities if any(not handler.is_async for handler in activities) else 0
+        view = task_queues(self._registry, self._settings)[queue]
+        settings = view.worker
         return Worker(
             client,
             task_queue=queue,
-            workflows=[handler.target for handler in handlers if handler.kind == WORKFLOW],
-            activities=[handler.target for handler in activities],
-            activity_executor=ThreadPoolExecutor(threads, f"activity-{queue}") if threads else None,
+            workflows=[handler.target for handler in view.workflows],
+            activities=[handler.target for handler in view.activities],
+            activity_executor=ThreadPoolExecutor(view.threads, f"activity-{queue}") if view.threads else None,
             max_concurrent_activities=settings.max_concurrent_activities,
             max_concurrent_workflow_tasks=settings.max_concurrent_workflow_tasks,
             max_concurrent_local_activities=settings.max_concurrent_local_activities,

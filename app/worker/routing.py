@@ -15,6 +15,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from app.core.config import get_settings
+from app.worker import places
 from app.worker import sdk_definitions as sdk
 from app.worker.options import LEFT_OUT
 from app.worker.registry import ACTIVITY, WORKFLOW, Handler, registry
@@ -117,5 +118,4 @@ def _name(target: Any) -> str:
 
 
 def _place(target: Any) -> str:
-    code = getattr(target, "__code__", None)
-    return f" ({code.co_filename}:{code.co_firstlineno})" if code else f" ({target.__module__})"
+    return f" ({places.place(target)})"

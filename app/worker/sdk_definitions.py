@@ -25,9 +25,23 @@ def workflow_definition(cls: type) -> workflow._Definition | None:
 
 
 def activity_definition(fn: Callable[..., Any]) -> activity._Definition | None:
-    """The definition of an activity function, method or callable object."""
-    found = getattr(fn, _ACTIVITY, None)
+    """The definition of an activity: a function, a method, an object that can be called, or the class of such."""
+    # An object has that of its class; a class must not have that of its parent.
+    found = vars(fn).get(_ACTIVITY) if isinstance(fn, type) else getattr(fn, _ACTIVITY, None)
     return found if isinstance(found, activity._Definition) else None
+
+
+def has_call(cls: type) -> bool:
+    """Whether the objects of a class can be called."""
+    return any("__call__" in vars(base) for base in cls.__mro__)
+
+
+def define_callable_class(cls: Any, **options: Any) -> None:
+    """Make the objects of a class with `__call__` activities; the SDK's own decorator reads `__init__` instead."""
+    call = cls.__call__
+    activity.defn(**options)(call)
+    setattr(cls, _ACTIVITY, activity_definition(call))
+    delattr(call, _ACTIVITY)
 
 
 def is_run_method(fn: object) -> bool:

@@ -12,8 +12,9 @@ from lightkube import codecs
 from pydantic import BaseModel
 
 from app.core.config.errors import ENV_PREFIX
-from app.core.config.load import CONFIG_VARIABLE, load_settings
+from app.core.config.load import load_settings
 from app.core.config.model import Settings
+from app.core.config.variables import CONFIG_VARIABLE
 from tests.charts.render import CHART, ENVIRONMENTS, Body, Helm, container, variables
 
 pytestmark = pytest.mark.charts

@@ -20,14 +20,16 @@ def named(setting: str) -> str:
 
 @dataclass(frozen=True)
 class ConfigProblem:
-    """One wrong setting: where it stands (file:line, or the variable), its path and what is wrong with it."""
+    """One wrong setting: where it stands (file:line, or the variable), its path, what is wrong with it, what helps."""
 
     where: str
     path: str
     message: str
+    remedy: str = ""
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.path}: {self.message}" if self.path else f"{self.where}: {self.message}"
+        fact = f"{self.where}: {self.path}: {self.message}" if self.path else f"{self.where}: {self.message}"
+        return f"{fact}\n  {self.remedy}" if self.remedy else fact
 
 
 class ConfigError(Exception):

@@ -38,7 +38,7 @@ def merged(base: S, *overrides: Mapping[str, Any]) -> S:
         return base
     data = base.model_dump()
     for override in overrides:
-        _lay_over(data, override)
+        lay_over(data, override)
     return type(base).model_validate(data)
 
 
@@ -87,9 +87,12 @@ def _errors(base: BaseModel, override: Mapping[str, Any], path: Loc) -> Iterator
             yield (*path, *line["loc"]), line["msg"], line["type"]
 
 
-def _lay_over(data: dict[str, Any], override: Mapping[str, Any]) -> None:
+def lay_over(data: dict[str, Any], override: Mapping[str, Any]) -> None:
+    """Write `override` into `data`, key by key; `override` and what it holds stay as they are."""
     for key, value in override.items():
-        if isinstance(value, Mapping) and isinstance(data.get(key), dict):
-            _lay_over(data[key], value)
+        if isinstance(value, Mapping):
+            inner = data.get(key)
+            data[key] = inner if isinstance(inner, dict) else {}
+            lay_over(data[key], value)
         else:
             data[key] = value

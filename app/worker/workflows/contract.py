@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator
 from typing import Annotated, Any, ForwardRef, TypeVar
 
 from app.worker import sdk_definitions as sdk
-from app.worker.registry import Problem, RegistrationError, place
+from app.worker.places import file_line
+from app.worker.problems import Problem, RegistrationError
 
 _HANDLERS = ("signal", "query", "update")
 
@@ -182,4 +183,4 @@ def _text(hint: Any) -> str:
 
 def _where(member: Any, cls: type) -> str:
     code = getattr(inspect.unwrap(member) if callable(member) else member, "__code__", None)
-    return place(code.co_filename, code.co_firstlineno) if code else cls.__module__
+    return file_line(code.co_filename, code.co_firstlineno) if code else cls.__module__

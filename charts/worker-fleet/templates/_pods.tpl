@@ -91,6 +91,8 @@ would win over the variables of all queues, and the grace period would not fit.
   value: {{ include "worker-fleet.bound" (list $root $pool "unwind") | quote }}
 - name: FLEET_TEMPORAL__WORKER__FLUSH_TIMEOUT_S
   value: {{ include "worker-fleet.bound" (list $root $pool "flush") | quote }}
+- name: FLEET_TEMPORAL__WORKER__TERMINATION_GRACE_S
+  value: {{ include "worker-fleet.grace" (list $root $pool) | quote }}
 - name: FLEET_TEMPORAL__WORKER__MAX_CONCURRENT_ACTIVITIES
   value: {{ $pool.slots | int | quote }}
 - name: FLEET_QUEUES

@@ -41,6 +41,10 @@ class FleetPlugin(SimplePlugin):
             workflow_failure_exception_types=[pydantic.ValidationError],
         )
 
+    def runner(self) -> WorkflowRunner:
+        """The sandbox that workers with this plugin use where nobody chose another."""
+        return self._share_modules(None)
+
     def _share_modules(self, runner: WorkflowRunner | None) -> WorkflowRunner:
         if runner is None:
             runner = SandboxedWorkflowRunner()
