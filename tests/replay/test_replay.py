@@ -19,8 +19,8 @@ from app.core.config import use
 from app.core.config.model import Settings
 from app.core.services.temporal.plugin import fleet_plugins
 from app.worker.discovery import discover
-from app.worker.manager import OWN_MODULES
 from app.worker.registry import registry
+from app.worker.sandbox import OWN_MODULES
 from app.worker.workflows.orders import OrderWorkflow
 from tests.replay import changed
 from tests.replay.record import PACKAGES, SCENES

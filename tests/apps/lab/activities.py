@@ -66,4 +66,14 @@ def join(first: str, second: str, third: str = "-") -> str:
     return first + second + third
 
 
+@activity_defn(queue="lab")
+async def length(text: str) -> int:
+    return len(text)
+
+
+@activity_defn(queue="lab")
+async def text_of_length(length: int) -> str:
+    return "x" * length
+
+
 async def undeclared() -> None: ...
