@@ -12,6 +12,7 @@ from tests.image.fixtures import derived_image, image
 from tests.parts.fixtures import jaeger
 from tests.parts.postgres import postgres_url
 from tests.parts.temporal import temporal_address
+from tests.worker.served import serve
 
 __all__ = [
     "cluster",
@@ -22,6 +23,7 @@ __all__ = [
     "namespace",
     "postgres_for_pods",
     "postgres_url",
+    "serve",
     "shop",
     "temporal_address",
     "temporal_for_pods",

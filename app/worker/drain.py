@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.core.exit import ExitCode, finish
+from app.worker.in_flight import InFlight
 
 log = logging.getLogger("app.worker.drain")
 
@@ -46,24 +47,24 @@ class DrainBudget:
 class Watchdog:
     """Ends the process when the budget is spent."""
 
-    def __init__(self, budget: DrainBudget, leftovers: Callable[[], list[str]]) -> None:
-        """`leftovers` names the bodies that are still at work, for the log."""
+    def __init__(self, budget: DrainBudget, in_flight: InFlight) -> None:
+        """`in_flight` knows the bodies that are still at work then."""
         self._budget = budget
-        self._leftovers = leftovers
+        self._in_flight = in_flight
         self._armed = threading.Lock()
 
-    def arm(self, code: ExitCode = ExitCode.DRAINED) -> None:
-        """Start the budget now; a second call changes nothing. `code`: how it ends when no body is left at work."""
+    def arm(self, code: ExitCode | None = None) -> None:
+        """Start the budget now; a second call changes nothing. `code`: how it ends whatever becomes of the work."""
         if self._armed.acquire(blocking=False):
+            self._in_flight.begin_drain()
             threading.Thread(target=self._wait, args=(code,), name="drain-watchdog", daemon=True).start()
 
-    def _wait(self, code: ExitCode) -> None:
+    def _wait(self, code: ExitCode | None) -> None:
         time.sleep(self._budget.watchdog_s)
-        left = self._leftovers()
-        if left and code is ExitCode.DRAINED:
-            code = ExitCode.HANDED_OVER
+        left = [str(body) for body in list(self._in_flight.running.values())]
+        report = self._in_flight.drained(code)
         # Logging itself may block (a full pipe, a lock that a stuck thread holds): this timer waits for nobody.
-        last = threading.Timer(self._budget.flush_s + 0.5, os._exit, [int(code)])
+        last = threading.Timer(self._budget.flush_s + 0.5, os._exit, [int(report.code)])
         last.daemon = True
         last.start()
         log.error(
@@ -72,7 +73,8 @@ class Watchdog:
             len(left),
             "; ".join(left) or "none",
         )
-        finish(code, flush_s=self._budget.flush_s)
+        log.error("drain: done in %s", report)
+        finish(report.code, flush_s=self._budget.flush_s)
 
 
 def on_signals(request_stop: Callable[[str], None]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +36,14 @@ class WorkerState:
     loop_turned_at: float = field(default_factory=time.monotonic)
     temporal_answered_at: float = 0.0
     problem: str = ""
+    down: dict[str, str] = field(default_factory=dict)
+    """Queue -> why its worker ended, until it polls again."""
+    restarts: Counter[str] = field(default_factory=Counter)
+    """Queue -> how often its worker was started again."""
+    current: bool | None = None
+    """Whether this build is its deployment's current one; None while Worker Versioning is off, or not known."""
+    note: str = ""
+    """What is odd and no reason to be unready."""
 
     def live(self) -> tuple[bool, str]:
         blocked = time.monotonic() - self.loop_turned_at
@@ -48,7 +57,9 @@ class WorkerState:
         silent = time.monotonic() - self.temporal_answered_at
         if silent > SERVER_SILENT_S:
             return False, f"Temporal has not answered for {silent:.0f} s: {self.problem}"
-        return True, "ok"
+        if down := dict(self.down):
+            return False, "; ".join(f"queue {queue} has no worker: {why}" for queue, why in down.items())
+        return True, f"ok, but {self.note}" if self.note else "ok"
 
 
 def probe_server(state: WorkerState, host: str, port: int) -> ProbeServer:
@@ -131,3 +142,15 @@ class _FleetCollector:
         for name in ("starting", "connecting", "running", "draining"):
             phase.add_metric([name], float(self._state.phase == name))
         yield phase
+        restarts = CounterMetricFamily(
+            "fleet_worker_restarts", "Workers that ended by themselves and were started again.", labels=["task_queue"]
+        )
+        for queue in self._state.queues:
+            restarts.add_metric([queue], self._state.restarts[queue])
+        yield restarts
+        if self._state.current is not None:
+            yield GaugeMetricFamily(
+                "fleet_worker_build_current",
+                "1 when this build is the current one of its deployment (Worker Versioning).",
+                value=float(self._state.current),
+            )

@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from temporalio import activity
+from temporalio.exceptions import is_cancelled_exception
 from temporalio.plugin import SimplePlugin
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
+
+from app.core.exit import ExitCode
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,25 @@ class Running:
         return f"{self.activity} of {self.workflow_id or 'no workflow'} (attempt {self.attempt}) for {age_s:.1f} s"
 
 
+@dataclass(frozen=True)
+class Drained:
+    """What became of the work that was in hand when a drain began, and the code to leave with."""
+
+    seconds: float
+    finished: int
+    handed_over: int
+    """Cancelled when their time was over; they run again elsewhere."""
+    abandoned: int
+    """Still at work; they run again elsewhere, after their timeout."""
+    code: ExitCode
+
+    def __str__(self) -> str:
+        return (
+            f"{self.seconds:.1f} s: {self.finished} finished, {self.handed_over} handed over, "
+            f"{self.abandoned} abandoned; exit code {int(self.code)}"
+        )
+
+
 @dataclass
 class InFlight:
     """Counts of this process. Written on the event loop only; other threads may read."""
@@ -35,10 +57,24 @@ class InFlight:
     running: dict[bytes, Running] = field(default_factory=dict)
     ended: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """(queue, activity, outcome) -> number; outcome is completed, failed, cancelled or handed_over."""
+    _drain: tuple[float, int, int] | None = None
 
     def outcome(self, name: str) -> int:
         """How many activities ended with outcome `name`."""
         return sum(count for (_, _, outcome), count in self.ended.items() if outcome == name)
+
+    def begin_drain(self) -> None:
+        """From now on what ends is counted for `drained`; a second call changes nothing."""
+        if self._drain is None:
+            self._drain = time.monotonic(), self.ended.total(), self.outcome("handed_over")
+
+    def drained(self, code: ExitCode | None = None) -> Drained:
+        """The account of the drain up to now; `code`: how it ends whatever became of the work."""
+        self.begin_drain()
+        begin, ended, handed_over = self._drain or (time.monotonic(), 0, 0)
+        now, lost, left = self.ended.total(), self.outcome("handed_over") - handed_over, len(self.running)
+        code = code or (ExitCode.HANDED_OVER if lost or left else ExitCode.DRAINED)
+        return Drained(time.monotonic() - begin, now - ended - lost, lost, left, code)
 
     def plugin(self) -> SimplePlugin:
         """The plugin for a client whose workers are to be counted."""
@@ -67,8 +103,9 @@ class _CountActivity(ActivityInboundInterceptor):
             result = await super().execute_activity(input)
             outcome = "completed"
             return result
-        except asyncio.CancelledError:
-            outcome = "handed_over" if activity.is_worker_shutdown() else "cancelled"
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) or is_cancelled_exception(error):
+                outcome = "handed_over" if activity.is_worker_shutdown() else "cancelled"
             raise
         finally:
             del self._counts.running[info.task_token]

@@ -35,8 +35,10 @@ class TaskQueue:
 
     @property
     def threads(self) -> int:
-        """Threads that its sync activities need: one for each activity slot, none without a sync activity."""
-        return 0 if all(handler.is_async for handler in self.activities) else self.worker.max_concurrent_activities
+        """Threads that its sync activities need: one a slot, so that all slots run side by side; none without any."""
+        if all(handler.is_async for handler in self.activities):
+            return 0
+        return self.worker.max_concurrent_activities + self.worker.max_concurrent_local_activities
 
     def as_json(self) -> dict[str, Any]:
         """The whole view as plain data."""

@@ -52,7 +52,7 @@ def test_the_view_of_a_queue_holds_its_handlers_and_the_options_that_hold_for_it
     assert [handler.name for handler in charges.workflows] == ["ChargesWorkflow"]
     assert (charges.task_types, sync.task_types) == (["workflow", "activity"], ["activity"])
     assert (charges.worker.drain_timeout_s, sync.worker.drain_timeout_s) == (90, 60)
-    assert (charges.threads, sync.threads) == (0, 7), "threads are for sync activities only"
+    assert (charges.threads, sync.threads) == (0, 7 + 40), "threads are for sync activities only, one a slot"
     with pytest.raises(TypeError):
         view["charges"] = sync  # type: ignore[index]
     with pytest.raises(AttributeError):

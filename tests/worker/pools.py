@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from temporalio.client import Client
 
 from app.core.config import use
 from app.core.config.model import Settings
+from app.core.exit import ExitCode
 from app.worker.discovery import discover
 from app.worker.in_flight import InFlight
 from app.worker.manager import WorkerManager
@@ -30,19 +32,34 @@ def lab_settings(address: str, **temporal: Any) -> Settings:
     )
 
 
+@dataclass(frozen=True)
+class Running:
+    """A manager at work, a client of its server, and what ends it."""
+
+    manager: WorkerManager
+    client: Client
+    ending: asyncio.Task[ExitCode]
+
+
 @asynccontextmanager
-async def running_pools(settings: Settings, *queues: str) -> AsyncIterator[Client]:
-    """A client of the server; `queues` are served for as long as the block lasts."""
+async def running_manager(settings: Settings, *queues: str) -> AsyncIterator[Running]:
+    """`queues` are served for as long as the block lasts, or until they end by themselves."""
     use(settings)
-    registry = discover(settings)
-    manager = WorkerManager(registry, settings, queues, InFlight())
+    manager = WorkerManager(discover(settings), settings, queues, InFlight())
     stop = asyncio.Event()
     run = asyncio.create_task(manager.run(stop))
     try:
         async with asyncio.timeout(20):
             while manager.state.phase != "running":
                 await asyncio.sleep(0.02)
-        yield await manager.service.get_client()
+        yield Running(manager, await manager.service.get_client(), run)
     finally:
         stop.set()
         await run
+
+
+@asynccontextmanager
+async def running_pools(settings: Settings, *queues: str) -> AsyncIterator[Client]:
+    """A client of the server; `queues` are served for as long as the block lasts."""
+    async with running_manager(settings, *queues) as running:
+        yield running.client

@@ -2,131 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
 import signal
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
-import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio.client import Client
 
-from app.core.config import use
 from app.core.ports import free_port
-from app.core.services.temporal.plugin import fleet_plugins
 from tests.apps.lab import workflows as lab
 from tests.local.dev_fleet import until
 from tests.parts.temporal import start_server, stop_server
-from tests.worker.pools import lab_settings
-
-
-class Served:
-    """One `serve` process; its log is a file."""
-
-    def __init__(self, folder: Path, settings: Mapping[str, str], *arguments: str) -> None:
-        self.port = free_port("127.0.0.1")
-        self.log = folder / "worker.log"
-        env = {
-            **os.environ,
-            "FLEET_TEMPORAL__WORKER__HEALTH_PORT": str(self.port),
-            "FLEET_TEMPORAL__WORKER__PACKAGES": '["tests.apps.lab"]',
-            "FLEET_TEMPORAL__WORKER__IDENTITY": "served",
-            "FLEET_LOCAL__DATA_DIR": str(folder),
-            **{f"FLEET_{name}": value for name, value in settings.items()},
-        }
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "app.worker.main", "serve", *arguments],
-                env=env,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    def probe(self, path: str) -> tuple[int, dict[str, Any]]:
-        """Status and body of a probe. Raises urllib.error.URLError while nobody listens."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            return error.code, json.load(error)
-
-    def ready(self) -> None:
-        until(lambda: self.probe("/readyz")[0] == 200, 30)
-
-    def in_flight(self, number: int) -> None:
-        until(lambda: self.probe("/livez")[1]["in_flight"] == number, 15, 0.02)
-
-    def signal(self, number: int) -> None:
-        os.kill(self.process.pid, number)
-
-    def wait(self, timeout_s: float) -> int:
-        return self.process.wait(timeout_s)
-
-    def text(self) -> str:
-        return self.log.read_text()
-
-
-@pytest.fixture
-def serve(tmp_path: Path, temporal_address: str) -> Iterator[Callable[..., Served]]:
-    served: list[Served] = []
-
-    def start(*arguments: str, **settings: str) -> Served:
-        one = Served(tmp_path, {"TEMPORAL__ADDRESS": temporal_address, **settings}, *arguments)
-        served.append(one)
-        return one
-
-    yield start
-    for one in served:
-        if one.process.poll() is None:
-            one.process.kill()
-            one.process.wait()
-
-
-@contextmanager
-def client(address: str) -> Iterator[Callable[[Callable[[Client], Awaitable[Any]]], Any]]:
-    """Runs a coroutine with a client."""
-    use(lab_settings(address))
-
-    def call(work: Callable[[Client], Awaitable[Any]]) -> Any:
-        async def main() -> Any:
-            return await work(await Client.connect(address, plugins=fleet_plugins()))
-
-        return asyncio.run(main())
-
-    yield call
-
-
-def start(address: str, workflow: Any, argument: Any) -> str:
-    workflow_id = f"test-{uuid.uuid4()}"
-    with client(address) as call:
-        call(lambda c: workflow.start_workflow(c, input=argument, id=workflow_id))
-    return workflow_id
-
-
-def result(address: str, workflow_id: str) -> Any:
-    with client(address) as call:
-        return call(lambda c: c.get_workflow_handle(workflow_id).result())
-
-
-def attempts(address: str, workflow_id: str) -> list[int]:
-    """The attempts of the activities that are pending."""
-
-    async def look(c: Client) -> list[int]:
-        described = await c.get_workflow_handle(workflow_id).describe()
-        return [pending.attempt for pending in described.raw_description.pending_activities]
-
-    with client(address) as call:
-        return list(call(look))
+from tests.worker.served import Served, attempts, client, result, start
 
 
 def test_an_unknown_queue_is_refused_with_the_nearest_one(serve: Callable[..., Served]) -> None:
@@ -300,8 +189,7 @@ def test_metrics_are_one_page_of_the_process_and_the_sdk(serve: Callable[..., Se
     served.ready()
     workflow_id = start(temporal_address, lab.Slept, 0.1)
     result(temporal_address, workflow_id)
-    with urllib.request.urlopen(f"http://127.0.0.1:{served.port}/metrics", timeout=5) as answer:
-        page = answer.read().decode()
+    page = served.metrics()
     assert 'fleet_worker_activities_ended_total{activity_type="sleep",outcome="completed",task_queue="lab"} 1.0' in page
     assert 'fleet_worker_state{state="running"} 1.0' in page
     assert "temporal_activity_schedule_to_start_latency_seconds_bucket" in page

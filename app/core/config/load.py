@@ -69,14 +69,22 @@ def _told(layers: list[Layer], error: ValidationError, *, partly: bool) -> list[
     ]
 
 
+def settings_files(file: Path | None = None) -> list[Path]:
+    """The files that `load_settings` reads; a missing ./config.yaml is among them, since it may come."""
+    names = [str(file)] if file else os.environ.get(CONFIG_VARIABLE, "").split(os.pathsep)
+    return [Path(name) if name else DEFAULT_FILE for name in names]
+
+
 def _paths(file: Path | None) -> list[Path]:
     where = "--config" if file else CONFIG_VARIABLE
-    names = [str(file)] if file else os.environ.get(CONFIG_VARIABLE, "").split(os.pathsep)
+    paths = settings_files(file)
     if missing := [
-        ConfigProblem(where, "", f"there is no file {name}") for name in names if name and not Path(name).is_file()
+        ConfigProblem(where, "", f"there is no file {path}")
+        for path in paths
+        if path != DEFAULT_FILE and not path.is_file()
     ]:
         raise ConfigError(missing)
-    return [Path(name) if name else DEFAULT_FILE for name in names]
+    return paths
 
 
 def _profile(layers: list[Layer]) -> Layer:

@@ -1,0 +1,111 @@
+"""Worker Versioning: whether Temporal gives new work to this build, and what to do when it does not.
+
+With temporal.worker.versioning on, a build polls like any other and is given nothing until somebody makes it current,
+and no error says so. So this process asks Temporal, and says it in the log, in /readyz and in a metric for as long as
+it is so. It stays ready: a rollout waits for ready pods before it makes their build current, and would wait for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shlex
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+
+from temporalio.api.workflowservice.v1 import DescribeWorkerDeploymentRequest
+from temporalio.client import Client
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import WorkerDeploymentConfig
+
+from app.core.config.model import TemporalSettings, WorkerSettings
+from app.core.services.temporal.temporal_client import TemporalClientService, TemporalUnavailable
+from app.worker.health import WorkerState
+
+log = logging.getLogger("app.worker.versions")
+
+ASK_S = 5.0
+SAY_AGAIN_S = (10.0, 30.0, 60.0, 300.0)
+
+_BEHAVIOR = {
+    "off": VersioningBehavior.UNSPECIFIED,
+    "pinned": VersioningBehavior.PINNED,
+    "auto_upgrade": VersioningBehavior.AUTO_UPGRADE,
+}
+
+
+def deployment_config(settings: WorkerSettings) -> WorkerDeploymentConfig:
+    """How a worker names itself, also when versioning is off: else the SDK would hash every module for a name."""
+    return WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion(settings.deployment_name, settings.build_id),
+        use_worker_versioning=settings.versioning != "off",
+        default_versioning_behavior=_BEHAVIOR[settings.versioning],
+    )
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What Temporal gives to this build, and the sentence that says so; empty for the current build."""
+
+    current: bool
+    idle: bool
+    sentence: str = ""
+
+
+async def standing(client: Client, worker: WorkerSettings, limit: timedelta) -> Standing:
+    """Ask Temporal. Raises RPCError."""
+    request = DescribeWorkerDeploymentRequest(namespace=client.namespace, deployment_name=worker.deployment_name)
+    name = f"build {worker.build_id} of deployment {worker.deployment_name}"
+    try:
+        answer = await client.workflow_service.describe_worker_deployment(request, retry=False, timeout=limit)
+    except RPCError as error:
+        if error.status != RPCStatusCode.NOT_FOUND:
+            raise
+        current = ramping = ""  # a deployment is known from its first poll on
+        percent = 0.0
+    else:
+        routing = answer.worker_deployment_info.routing_config
+        current, ramping = routing.current_deployment_version.build_id, routing.ramping_deployment_version.build_id
+        percent = routing.ramping_version_percentage
+    if current == worker.build_id:
+        return Standing(current=True, idle=False)
+    if ramping == worker.build_id and percent:
+        return Standing(current=False, idle=False, sentence=f"{name} is ramping: it gets {percent:g} % of the new work")
+    other = f"build {current} is" if current else "no build of it is"
+    return Standing(current=False, idle=True, sentence=f"{name} gets no new work: it is not current, {other}")
+
+
+def remedy(settings: TemporalSettings) -> str:
+    """The command that makes this build current."""
+    worker = settings.worker
+    words = ["temporal", "worker", "deployment", "set-current-version"]
+    words += ["--deployment-name", worker.deployment_name, "--build-id", worker.build_id]
+    words += ["--address", settings.address, "--namespace", settings.namespace, "--yes"]
+    return shlex.join(words)
+
+
+async def watch(service: TemporalClientService, settings: TemporalSettings, state: WorkerState) -> None:
+    """Keep `state` right and the log informed, until cancelled."""
+    said: Standing | None = None
+    times = 0
+    again_at = time.monotonic()
+    while True:
+        try:
+            now = await standing(await service.get_client(), settings.worker, service.rpc_timeout)
+        except (TemporalUnavailable, RPCError, RuntimeError) as error:
+            log.debug("versions: %s", error)  # readiness tells of an outage
+        else:
+            state.current = now.current
+            state.note = now.sentence
+            if now.idle and (now != said or time.monotonic() >= again_at):
+                times = times + 1 if now == said else 0
+                again_at = time.monotonic() + SAY_AGAIN_S[min(times, len(SAY_AGAIN_S) - 1)]
+                log.warning("versions: %s. Make it current: %s", now.sentence, remedy(settings))
+            elif now != said and not now.idle:
+                log.info(
+                    "versions: %s", now.sentence or f"build {settings.worker.build_id} is current and gets new work"
+                )
+            said = now
+        await asyncio.sleep(ASK_S)
