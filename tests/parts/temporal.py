@@ -38,7 +38,7 @@ def own_server(folder: Path, *dynamic_config: str) -> Iterator[tuple[str, subpro
     """A server that a test may stop, freeze or configure: (host:port, process); `dynamic_config` as key=value."""
     process = start_server(folder, (port := free_port("127.0.0.1")), *dynamic_config)
     try:
-        asyncio.run(_ready(address := f"127.0.0.1:{port}", process, folder / "log"))
+        asyncio.run(ready(address := f"127.0.0.1:{port}", process, folder / "log"))
         yield address, process
     finally:
         if process.poll() is None:
