@@ -22,6 +22,7 @@ from temporalio.plugin import SimplePlugin
 from temporalio.worker import WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
+from app.core.services.temporal.arguments import FittingArguments
 from app.core.telemetry import tracing
 
 _ALWAYS_SHARED = ("app.core", "typing_extensions", "annotated_types", "pydantic", "pydantic_core")
@@ -37,6 +38,7 @@ class FleetPlugin(SimplePlugin):
             "worker-fleet",
             data_converter=_pydantic_unless_chosen,
             workflow_runner=self._share_modules,
+            interceptors=[FittingArguments()],
             # Raised by workflow code on bad data; as a mere task failure the run would stay "Running" for ever.
             workflow_failure_exception_types=[pydantic.ValidationError],
         )
