@@ -25,12 +25,14 @@ types: .installed-dev ## mypy (strict) and pyright
 cluster: .installed-dev ## Leave a real one-node Kubernetes running (Linux, root); ARGS=down ends it
 	.venv/bin/python -m tests.cluster $(or $(ARGS),up)
 
-docs: .installed-local ## Write config.yaml and the chart's manifest of queues anew from the code
-	.venv/bin/fleet config >config.yaml.new && mv config.yaml.new config.yaml
+docs: .installed-local ## Write config.yaml, its reference and the chart's manifest of queues anew from the code
+	TEMPORAL_CONFIG_FILE=/dev/null .venv/bin/fleet config >config.yaml.new && mv config.yaml.new config.yaml
+	mkdir -p docs
+	.venv/bin/fleet config --markdown >configuration.md.new && mv configuration.md.new docs/configuration.md
 	.venv/bin/fleet queues --manifest >queues.yaml.new && mv queues.yaml.new charts/worker-fleet/files/queues.yaml
 
 clean: ## Remove .venv, the local fleet's data (.fleet) and all caches
-	rm -rf .venv .fleet .coverage .coverage.* htmlcov dist config.yaml.new
+	rm -rf .venv .fleet .coverage .coverage.* htmlcov dist *.new
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name .git -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 

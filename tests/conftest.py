@@ -36,3 +36,5 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("FLEET_", "TEMPORAL_", "OTEL_")) and name != "FLEET_CACHE":
             monkeypatch.delenv(name)
+    # Nor a profile that the user has for the `temporal` command line.
+    monkeypatch.setenv("TEMPORAL_CONFIG_FILE", os.devnull)

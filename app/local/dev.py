@@ -23,7 +23,7 @@ from app.core.ports import check_free, free_port
 from app.core.services.temporal.temporal_client import TemporalClientService
 from app.core.telemetry import tracing
 from app.core.telemetry.runtime import client_runtime
-from app.local import server
+from app.local import embedded, server
 from app.local.children import Child, Children
 from app.local.endings import first_to_end, must_stay, stop_on_signals
 from app.local.fleet import WORKER_STAGE, ProcessFleet, WorkerRefused, worker_grace_s
@@ -88,6 +88,7 @@ def run(settings: Settings, options: DevOptions) -> int:
     # Logs of this run only: an earlier one's last words must not be taken for this one's.
     shutil.rmtree(Path(settings.local.data_dir) / "logs", ignore_errors=True)
     tracing.configure("fleet")
+    embedded.forget_connection()
     return asyncio.run(Dev(settings, options, registry, lock).run())
 
 
@@ -112,7 +113,9 @@ class Dev:
         self._data = Path(local.data_dir).absolute()
         self._settings = settings.model_copy(
             update={
-                "temporal": settings.temporal.model_copy(update={"address": f"{HOST}:{self._ports.temporal}"}),
+                "temporal": settings.temporal.model_copy(
+                    update={"address": f"{HOST}:{self._ports.temporal}", **embedded.CONNECTION}
+                ),
                 "local": local.model_copy(update={"data_dir": str(self._data)}),
             }
         )
@@ -179,6 +182,7 @@ class Dev:
     def _env(self) -> dict[str, str]:
         env = {
             "FLEET_TEMPORAL__ADDRESS": self._settings.temporal.address,
+            **embedded.VARIABLES,
             "FLEET_LOCAL__DATA_DIR": str(self._data),
             "FLEET_API__PORT": str(self._ports.api),
         }

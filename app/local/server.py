@@ -11,7 +11,6 @@ import asyncio
 import os
 import shutil
 import sys
-from datetime import timedelta
 from pathlib import Path
 
 from app.local.children import Child
@@ -85,25 +84,15 @@ async def wait_ready(address: str, timeout_s: float, child: Child, namespace: st
 
 
 async def _usable(address: str, namespace: str) -> None:
-    from temporalio.service import RPCError  # 0.5 s that nobody else here has to pay
+    from app.core.config.temporal import TemporalSettings  # with the SDK 0.5 s, that nobody else here has to pay
+    from app.core.services.temporal.temporal_client import TemporalClientService
 
+    settings = TemporalSettings(address=address, namespace=namespace, rpc_timeout_s=_LOOK_LIMIT_S)
+    service = TemporalClientService(settings)
     while True:
-        try:
-            await asyncio.wait_for(_look(address, namespace), _LOOK_LIMIT_S)
+        if (await service.health_check()).ok:
             return
-        # RuntimeError: the connection was refused.
-        except (RPCError, RuntimeError, TimeoutError):
-            await asyncio.sleep(_LOOK_S)
-
-
-async def _look(address: str, namespace: str) -> None:
-    from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
-    from temporalio.client import Client
-
-    limit = timedelta(seconds=_LOOK_LIMIT_S)
-    client = await Client.connect(address, namespace=namespace)
-    await client.service_client.check_health(timeout=limit)
-    await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=namespace), timeout=limit)
+        await asyncio.sleep(_LOOK_S)
 
 
 def _tail(log: Path) -> str:

@@ -10,9 +10,9 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from app.core.config import Settings
-from app.core.config.resolve import worker_settings
 from app.worker import versions
-from app.worker.registry import ACTIVITY, WORKFLOW, Registry
+from app.worker.queues import task_queues
+from app.worker.registry import Registry
 
 
 def build(
@@ -22,19 +22,15 @@ def build(
     client: Client,
     on_fatal_error: Callable[[BaseException], Awaitable[None]],
 ) -> Worker:
-    """Raises what the SDK raises: the sandbox imports each workflow here, and refuses what is not deterministic."""
-    own = worker_settings(settings, queue)
-    handlers = registry.queues()[queue]
-    activities = [handler for handler in handlers if handler.kind == ACTIVITY]
-    # A thread per slot and queue: one that is blocked keeps none of another queue's, and all slots run side by side.
-    threads = own.max_concurrent_activities + own.max_concurrent_local_activities
-    sync = any(not handler.is_async for handler in activities)
+    """The worker of `queue`; `on_fatal_error` is the SDK's. Raises what the SDK raises."""
+    view = task_queues(registry, settings)[queue]
+    own = view.worker
     return Worker(
         client,
         task_queue=queue,
-        workflows=[handler.target for handler in handlers if handler.kind == WORKFLOW],
-        activities=[handler.target for handler in activities],
-        activity_executor=ThreadPoolExecutor(threads, f"activity-{queue}") if sync else None,
+        workflows=[handler.target for handler in view.workflows],
+        activities=[handler.target for handler in view.activities],
+        activity_executor=ThreadPoolExecutor(view.threads, f"activity-{queue}") if view.threads else None,
         max_concurrent_activities=own.max_concurrent_activities,
         max_concurrent_workflow_tasks=own.max_concurrent_workflow_tasks,
         max_concurrent_local_activities=own.max_concurrent_local_activities,

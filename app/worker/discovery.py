@@ -1,45 +1,86 @@
-"""Fill the registry: import the configured packages, and say everything that is wrong before anything polls."""
+"""Fill the registry: import the configured packages, and say everything that is wrong before anything polls.
+
+All modules below a package are imported, and those of a namespace package too. In a package with an `__init__.py`, a
+folder without one is not: it may hold scripts, which must not run because a worker starts. But a workflow that is left
+out in silence would be started by somebody and wait for ever, so handlers in such a folder are a problem. One module
+that fails keeps no other from being imported, and whatever it raises is told, `sys.exit()` too.
+"""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 import pkgutil
+import re
 import sys
-import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import ValidationError
 
 from app.core.config import Settings
 from app.core.config.resolve import activity_settings, scaling_settings
+from app.worker import places
 from app.worker import sdk_definitions as sdk
-from app.worker.registry import Problem, RegistrationError, Registry, registry
+from app.worker.problems import Problem, RegistrationError, did_you_mean
+from app.worker.registry import ACTIVITY, Registry, registry
+
+SETTING = "temporal.worker.packages"
+_DECORATED = re.compile(r"\s*@(\w+\.)*(workflow|activity)_defn\(")
 
 
-def discover(settings: Settings) -> Registry:
-    """The filled registry. Raises RegistrationError with every problem: imports, names, queues."""
-    problems = [problem for package in settings.temporal.worker.packages for problem in _import_all(package)]
-    queues = registry.queues()
-    if not queues and not problems:
-        packages = ", ".join(settings.temporal.worker.packages)
-        problems.append(
-            Problem(
-                "temporal.worker.packages",
-                f"no workflow or activity is declared in {packages}",
-                "Decorate them with @workflow_defn(queue=...) and @activity_defn(queue=...).",
-            )
-        )
-    problems += registry.problems
-    if not problems:
-        problems += registry.unknown_queues(settings.queues, "queues (config.yaml)")
-        problems += registry.unserved(
-            {q: "its scaling.max_replicas is 0" for q in queues if scaling_settings(settings, q).max_replicas == 0}
-        )
-        problems += _unfit_options(settings)
-    if problems:
-        raise RegistrationError(problems)
-    return registry
+@dataclass(frozen=True)
+class Discovery:
+    """The registry as far as it could be filled, and every problem of it."""
+
+    registry: Registry
+    problems: tuple[Problem, ...]
+    complete: bool
+    """False when a module could not be imported: what it declares is not known."""
+
+
+def discover(settings: Settings, queues: Iterable[str] = ()) -> Registry:
+    """The filled registry; `queues` are those that somebody asks for (`--queue`).
+
+    Raises RegistrationError with every problem: imports, declarations, names, queues.
+    """
+    found = look(settings, queues)
+    if found.problems:
+        raise RegistrationError(list(found.problems))
+    return found.registry
+
+
+def look(settings: Settings, queues: Iterable[str] = ()) -> Discovery:
+    """What `discover` finds, with the problems as data."""
+    failed = _merged(problem for package in settings.temporal.worker.packages for problem in _import_all(package))
+    problems = [*failed, *registry.problems, *registry.without_instance(), *_wrapped_later()]
+    if failed:
+        return Discovery(registry, tuple(problems), complete=False)
+    known = registry.queues()
+    if not known and not problems:
+        what = f"no workflow or activity is declared in {', '.join(settings.temporal.worker.packages)}"
+        remedy = "Decorate them with @workflow_defn(queue=...) and @activity_defn(queue=...)."
+        problems.append(Problem(SETTING, what, remedy))
+    problems += registry.unknown_queues(settings.queues, "queues (config.yaml)")
+    problems += registry.unknown_queues(queues, "--queue")
+    problems += registry.unserved(
+        {q: "its scaling.max_replicas is 0" for q in known if scaling_settings(settings, q).max_replicas == 0}
+    )
+    problems += _unknown_activities(settings)
+    problems += _unfit_options(settings)
+    return Discovery(registry, tuple(problems), complete=True)
+
+
+def _unknown_activities(settings: Settings) -> Iterable[Problem]:
+    """Overrides of activities that do not exist change nothing, and are a slip."""
+    if settings.temporal.worker.external_queues:
+        return  # they may be somebody else's
+    names = sorted({h.name for handlers in registry.queues().values() for h in handlers if h.kind == ACTIVITY})
+    for name in settings.temporal.activity:
+        if name not in names:
+            remedy = f"Activities here: {', '.join(names) or 'none'}.{did_you_mean(name, names)}"
+            yield Problem("temporal.activity (config.yaml)", f'no activity is named "{name}"', remedy)
 
 
 def _unfit_options(settings: Settings) -> Iterable[Problem]:
@@ -54,15 +95,101 @@ def _unfit_options(settings: Settings) -> Iterable[Problem]:
                 yield Problem(where, f"their options do not fit together: {what}", "Change one of them.")
 
 
-def _import_all(name: str) -> Iterable[Problem]:
-    """Import a module and, where it is a package, all below it; a problem for each that cannot be."""
+def _wrapped_later() -> Iterable[Problem]:
+    """Activities that a decorator above ours wraps: the worker would run them without it."""
+    for handlers in registry.queues().values():
+        for handler in handlers:
+            there = getattr(sys.modules.get(handler.module), handler.qualname, handler.target)
+            if there is not handler.target and inspect.unwrap(there) is inspect.unwrap(handler.target):
+                what = f"{handler.qualname} is wrapped after it was declared, and would run without its wrapper"
+                yield Problem(handler.where, what, f"Put @{handler.kind}_defn above the other decorators.")
+
+
+def _import_all(name: str) -> Iterator[tuple[str, Problem]]:
+    """Import a module and, where it is a package, all below it; name and problem of each that cannot be."""
     try:
         module = importlib.import_module(name)
-    except Exception as error:  # noqa: BLE001 - user code may raise anything on import; all of it is reported
-        yield _import_problem(name, error)
+    except RegistrationError as error:
+        yield from ((name, problem) for problem in error.problems)
         return
-    for below in pkgutil.iter_modules(getattr(module, "__path__", None) or (), f"{name}."):
-        yield from _import_all(below.name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - user code may raise anything on import; all of it is reported
+        yield name, _import_problem(name, error)
+        return
+    folders = list(getattr(module, "__path__", None) or ())
+    names = _names_below(folders)
+    if getattr(module, "__file__", None) is not None:
+        regular = {info.name for info in pkgutil.iter_modules(folders)}
+        yield from ((name, problem) for folder in folders for problem in _left_out(Path(folder), names - regular))
+        names &= regular
+    for below in sorted(names):
+        yield from _import_all(f"{name}.{below}")
+
+
+def _names_below(folders: Sequence[str]) -> set[str]:
+    """The modules and packages in `folders`, with those that have no `__init__.py`."""
+    found = {info.name for info in pkgutil.iter_modules(folders)}
+    for folder in map(Path, folders):
+        if folder.is_dir():
+            found |= {sub.name for sub in folder.iterdir() if sub.name.isidentifier() and any(sub.glob("**/*.py"))}
+    return found - {"__main__", "__pycache__"}
+
+
+def _left_out(folder: Path, names: Iterable[str]) -> Iterator[Problem]:
+    """A problem for each of the subfolders `names` of a package that is no package, and has handlers all the same."""
+    for name in sorted(names):
+        for file in sorted((folder / name).glob("**/*.py")):
+            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+            line = next((number for number, text in enumerate(lines, 1) if _DECORATED.match(text)), 0)
+            if line:
+                what = f"its handlers are not imported: the folder {name} has no __init__.py"
+                yield Problem(places.file_line(str(file), line), what, f"Add an empty one to {folder / name}.")
+                break
+
+
+def _import_problem(module: str, error: BaseException) -> Problem:
+    said = error.msg if isinstance(error, SyntaxError) else str(error)
+    what = f"module {module} cannot be imported: {': '.join(filter(None, (type(error).__name__, said)))}"
+    where = places.raised_at(error, module)
+    remedy = "Mend that line first."
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        if f"{module}.".startswith(f"{error.name}."):
+            return Problem(SETTING, f"there is no module {error.name}", _where_python_looks(error.name))
+        remedy = f"The module is there, and what it imports is not: install {error.name} here, or mend that line."
+    elif isinstance(error, SystemExit):
+        remedy = 'A module of handlers may not end the process: keep that below `if __name__ == "__main__":`.'
+    elif isinstance(error, TypeError) and ("workflow_defn()" in str(error) or "activity_defn()" in str(error)):
+        kind = "workflow" if "workflow_defn()" in str(error) else "activity"
+        remedy = f'Write @{kind}_defn(queue="..."): with parentheses and the name of a task queue.'
+    return Problem(where or SETTING, what, remedy)
+
+
+def _where_python_looks(name: str) -> str:
+    parent, _, last = name.rpartition(".")
+    folders = list(getattr(sys.modules.get(parent), "__path__", ())) if parent else None
+    if folders:
+        looked, near = folders, sorted(_names_below(folders))
+    else:
+        own = [path or "." for path in sys.path if not path.endswith(".zip") and not places.is_library(path)]
+        looked, near = own, [info.name for info in pkgutil.iter_modules(own)]
+    prefix = f"{parent}." if folders else ""
+    return f"Python looks in {', '.join(looked)}.{did_you_mean(f'{prefix}{last}', [f'{prefix}{n}' for n in near])}"
+
+
+def _merged(failed: Iterable[tuple[str, Problem]]) -> list[Problem]:
+    """One problem a place: a module that fails takes those with it that import it."""
+    by_cause: dict[tuple[str, str], tuple[list[str], Problem]] = {}
+    for name, problem in failed:
+        cause = problem.what.replace(f"module {name} ", "", 1)
+        by_cause.setdefault((problem.where, cause), ([], problem))[0].append(name)
+    merged = []
+    for names, problem in by_cause.values():
+        what = problem.what
+        if len(names) > 1:
+            what = what.replace(f"module {names[0]}", f"modules {', '.join(names)}")
+        merged.append(Problem(problem.where, what, problem.remedy))
+    return merged
 
 
 def undeclared(packages: Iterable[str]) -> list[str]:
@@ -70,13 +197,13 @@ def undeclared(packages: Iterable[str]) -> list[str]:
     found: dict[str, str] = {}
     for module in list(sys.modules.values()):
         name = getattr(module, "__name__", "")
-        if not any(f"{name}.".startswith(f"{package}.") for package in packages):
-            continue
-        for value in vars(module).values():
-            kind = _sdk_kind(value)
-            if kind and value.__module__ == name and registry.find(value) is None:
-                place = f"{name}.{value.__qualname__}"
-                found[place] = f'{kind} {place} has no queue: add @{kind}_defn(queue="...")'
+        if any(f"{name}.".startswith(f"{package}.") for package in packages):
+            for value in vars(module).values():
+                for each in (value, *(vars(value).values() if isinstance(value, type) else ())):
+                    kind = _sdk_kind(each)
+                    if kind and each.__module__ == name and not registry.is_declared(each):
+                        place = f"{name}.{each.__qualname__}"
+                        found[place] = f'{kind} {place} has no queue: add @{kind}_defn(queue="...")'
     return sorted(found.values())
 
 
@@ -84,16 +211,3 @@ def _sdk_kind(value: object) -> str:
     if isinstance(value, type):
         return "workflow" if sdk.workflow_definition(value) else ""
     return "activity" if inspect.isfunction(value) and sdk.activity_definition(value) else ""
-
-
-def _import_problem(module: str, error: Exception) -> Problem:
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen")]
-    # The innermost frame of the user's own code: not import machinery, not a library that refuses.
-    foreign = ("site-packages", "importlib/__init__.py", "worker/discovery.py", "worker/workflows/base.py")
-    own = [f for f in frames if not any(part in f.filename for part in foreign)]
-    place = f"{own[-1].filename}:{own[-1].lineno}" if own else "temporal.worker.packages"
-    if isinstance(error, SyntaxError) and error.filename:
-        place = f"{error.filename}:{error.lineno}"
-    return Problem(
-        place, f"module {module} cannot be imported: {type(error).__name__}: {error}", "Mend that line first."
-    )

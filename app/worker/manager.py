@@ -26,13 +26,13 @@ from app.worker.build import build
 from app.worker.connect import connect
 from app.worker.health import WorkerState
 from app.worker.in_flight import InFlight
-from app.worker.registry import WORKFLOW, Problem, RegistrationError, Registry
+from app.worker.registry import Registry
+from app.worker.sandbox import shared_modules
 from app.worker.supervise import Pool
 
 log = logging.getLogger("app.worker.manager")
 
 HEALTH_CHECK_S = 5.0
-OWN_MODULES = ("app.worker.registry", "app.worker.sdk_definitions", "app.worker.options", "app.worker.routing")
 
 
 def identity(settings: Settings) -> str:
@@ -63,10 +63,7 @@ class WorkerManager:
         self.pools: list[Pool] = []
         runtime, sdk_metrics = worker_runtime(settings.temporal.worker.heartbeat_interval_s)
         self.state = WorkerState(self._queues, in_flight, sdk_metrics)
-        shared = registry.shareable_modules(settings.temporal.worker.packages)
-        plugins = fleet_plugins(
-            (*OWN_MODULES, "app.worker.workflows.base", *shared, *settings.temporal.worker.passthrough_modules)
-        )
+        plugins = fleet_plugins(shared_modules(registry, settings))
         self.service = TemporalClientService(
             settings.temporal,
             plugins=[*plugins, in_flight.plugin()],
@@ -104,21 +101,11 @@ class WorkerManager:
                 task.cancel()
 
     def _build_all(self, client: Client, stop: asyncio.Event) -> list[Pool]:
-        pools: list[Pool] = []
-        problems: list[Problem] = []
+        pools = []
         for queue in self._queues:
             make = partial(build, self._registry, self._settings, queue)
             connected = partial(connect, self.service, self.state, stop)
-            try:
-                pools.append(Pool(queue, client, make, connected, worker_settings(self._settings, queue), self.state))
-            except (ValueError, TypeError, RuntimeError) as error:
-                # The sandbox imports each workflow once more here, and refuses what is not deterministic.
-                cause = error.__cause__ or error
-                named = [h.where for h in self._registry.queues()[queue] if h.kind == WORKFLOW and h.name in str(error)]
-                where = ", ".join(named) or f"queue {queue}"
-                problems.append(Problem(where, f"{error}: {cause}", "Workflow modules must be deterministic too."))
-        if problems:
-            raise RegistrationError(problems)
+            pools.append(Pool(queue, client, make, connected, worker_settings(self._settings, queue), self.state))
         return pools
 
     async def _drain(self, runs: Sequence[asyncio.Task[ExitCode | None]], died: ExitCode | None) -> ExitCode:

@@ -14,7 +14,7 @@ import re
 from typing import Any
 
 from app.core.config import Settings
-from app.core.config.resolve import scaling_settings, worker_settings
+from app.worker.queues import task_queues
 from app.worker.registry import Problem, Registry
 
 SLUG_LENGTH = 40
@@ -45,16 +45,15 @@ def other_manifest(registry: Registry, digest: str) -> list[Problem]:
 def queue_manifest(registry: Registry, settings: Settings, image_repository: str) -> dict[str, Any]:
     """The manifest as plain data; queues by slug, in order. `image_repository`: of the image that holds this code."""
     queues: dict[str, Any] = {}
-    for queue, handlers in registry.queues().items():
-        worker, scaling = worker_settings(settings, queue), scaling_settings(settings, queue)
-        queues[slug(queue)] = {
-            "taskQueue": queue,
-            "taskTypes": sorted({handler.kind for handler in handlers}, reverse=True),
-            "slots": worker.max_concurrent_activities,
-            "drainSeconds": math.ceil(worker.drain_timeout_s),
-            "unwindSeconds": math.ceil(worker.unwind_timeout_s),
-            "flushSeconds": math.ceil(worker.flush_timeout_s),
-            "longActivities": scaling.long_activities,
+    for queue in task_queues(registry, settings).values():
+        queues[slug(queue.name)] = {
+            "taskQueue": queue.name,
+            "taskTypes": queue.task_types,
+            "slots": queue.worker.max_concurrent_activities,
+            "drainSeconds": math.ceil(queue.worker.drain_timeout_s),
+            "unwindSeconds": math.ceil(queue.worker.unwind_timeout_s),
+            "flushSeconds": math.ceil(queue.worker.flush_timeout_s),
+            "longActivities": queue.scaling.long_activities,
         }
     return {"imageRepository": image_repository, "digest": registry_digest(registry), "queues": queues}
 

@@ -1,8 +1,10 @@
 """The registry: which task queue runs which workflows and activities. It is the only list of queues there is.
 
-Two decorators fill it, alone or stacked over the SDK's own. `discovery.py` imports the configured packages and
-finds what would otherwise hang at run time. Problems are collected, not raised at the decorator, so that a user sees
-all of them in one go.
+Two decorators fill it, alone or stacked over the SDK's own, and `register` names the object whose methods are
+activities. `discovery.py` imports the configured packages and finds what would otherwise hang at run time.
+
+A decorator that made the instances itself was rejected: what they need (a connection, a client of a payment provider)
+is the application's to choose, and a test wants another one.
 
 Inside the workflow sandbox user modules are executed again for each run; the decorators then only make the SDK's
 definition and leave the registry alone, else every run would register its own copy of every class.
@@ -10,238 +12,187 @@ definition and leave the registry alone, else every run would register its own c
 
 from __future__ import annotations
 
-import difflib
+import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypedDict, TypeVar
 
 from temporalio import activity, workflow
+from temporalio.common import VersioningBehavior
+from typing_extensions import Unpack
 
+from app.worker import places
 from app.worker import sdk_definitions as sdk
+from app.worker.handlers import ACTIVITY, WORKFLOW, Handler, Registry, key_of
+from app.worker.problems import Problem, RegistrationError
+
+__all__ = [
+    "ACTIVITY",
+    "WORKFLOW",
+    "Handler",
+    "Problem",
+    "RegistrationError",
+    "Registry",
+    "activity_defn",
+    "register",
+    "registry",
+    "workflow_defn",
+]
 
 C = TypeVar("C", bound=type)
 F = TypeVar("F", bound=Callable[..., Any])
-
-WORKFLOW: Literal["workflow"] = "workflow"
-ACTIVITY: Literal["activity"] = "activity"
+I = TypeVar("I")  # noqa: E741 - the instance
 
 
-@dataclass(frozen=True)
-class Handler:
-    """One workflow class or activity function, with the task queue it belongs to."""
+class WorkflowDefnOptions(TypedDict, total=False):
+    """Keywords of `temporalio.workflow.defn`, without `dynamic`."""
 
-    kind: Literal["workflow", "activity"]
-    name: str
-    queue: str
-    target: Any
-    module: str
-    qualname: str
-    where: str
-    is_async: bool = True
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.name} ({self.where})"
+    name: str | None
+    sandboxed: bool
+    failure_exception_types: Sequence[type[BaseException]]
+    versioning_behavior: VersioningBehavior
 
 
-@dataclass(frozen=True)
-class Problem:
-    """What is wrong, where, and how to mend it."""
+class ActivityDefnOptions(TypedDict, total=False):
+    """Keywords of `temporalio.activity.defn`, without `dynamic`."""
 
-    where: str
-    what: str
-    remedy: str
+    name: str | None
+    no_thread_cancel_exception: bool
 
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what}\n  {self.remedy}"
-
-
-class RegistrationError(Exception):
-    """The handlers cannot be served as they are declared; `problems` holds everything that was found."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
-        self.problems = problems
-
-
-@dataclass
-class Registry:
-    """Handlers by task queue."""
-
-    _handlers: dict[tuple[str, str], Handler] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-
-    def add(self, handler: Handler) -> None:
-        """Take one handler in; the same object again is no news, another one of its kind, name and queue a problem."""
-        key = handler.module, handler.qualname
-        known = self._handlers.get(key)
-        if known and known.where == handler.where and known.queue == handler.queue:
-            return
-        twin = known or self._twin(handler)
-        if twin is None:
-            self._handlers[key] = handler
-            return
-        if twin.where != handler.where:
-            remedy = "Rename one of them (name=...), or give it another queue."
-        elif twin.module != handler.module:
-            remedy = f"Import it under one name: it came as {twin.module} and as {handler.module}."
-        else:
-            remedy = "Decorate it once: a handler belongs to one queue."
-        what = (
-            f"{handler} has the name and queue of {twin}"
-            if twin.queue == handler.queue
-            else f"{twin} is declared twice"
-        )
-        self.problems.append(Problem(handler.where, what, remedy))
-
-    def _twin(self, handler: Handler) -> Handler | None:
-        name = handler.kind, handler.name, handler.queue
-        return next((other for other in self._handlers.values() if (other.kind, other.name, other.queue) == name), None)
-
-    def queues(self) -> Mapping[str, tuple[Handler, ...]]:
-        """Queue -> its handlers, queues and handlers by name."""
-        view: dict[str, list[Handler]] = {}
-        for handler in sorted(self._handlers.values(), key=lambda h: (h.queue, h.kind, h.name)):
-            view.setdefault(handler.queue, []).append(handler)
-        return MappingProxyType({queue: tuple(handlers) for queue, handlers in view.items()})
-
-    def find(self, target: Any) -> Handler | None:
-        """The handler of a workflow class or activity function, also of the sandbox's copy of it."""
-        return self._handlers.get((getattr(target, "__module__", ""), getattr(target, "__qualname__", "")))
-
-    def shareable_modules(self, packages: Iterable[str]) -> tuple[str, ...]:
-        """What workflow code may share with the process: modules with activities, and `packages` without workflows."""
-        workflows = {h.module for h in self._handlers.values() if h.kind == WORKFLOW}
-        activities = {h.module for h in self._handlers.values() if h.kind == ACTIVITY}
-        pure = {p for p in packages if not any(f"{module}.".startswith(f"{p}.") for module in workflows)}
-        return tuple(sorted((activities - workflows) | pure))
-
-    def unknown_queues(self, names: Iterable[str], where: str) -> list[Problem]:
-        """A problem for each of `names` that no handler declares; `where` says who named it."""
-        known = list(self.queues())
-        return [
-            Problem(where, f'no workflow or activity is declared on queue "{name}"', _choose(name, known))
-            for name in names
-            if name not in known
-        ]
-
-    def doubtful_queues(self) -> list[str]:
-        """Sentences on queues that look like a slip: they hold activities only, and their name is nearly another's."""
-        queues = self.queues()
-        return [
-            f'queue "{queue}" holds only {", ".join(map(str, handlers))}. Did you mean "{near[0]}"?'
-            for queue, handlers in queues.items()
-            if all(handler.kind == ACTIVITY for handler in handlers)
-            and (near := difflib.get_close_matches(queue, [q for q in queues if q != queue], n=1, cutoff=0.85))
-        ]
-
-    def unserved(self, off: Mapping[str, str]) -> list[Problem]:
-        """A problem for each handler on a queue that is switched off (`off`: queue -> by what).
-
-        Its work would wait for ever.
-        """
-        queues = self.queues()
-        served = ", ".join(queue for queue in queues if queue not in off) or "none"
-        return [
-            Problem(
-                handler.where,
-                f'{handler.kind} {handler.name} is on queue "{queue}", which nobody serves: {off[queue]}',
-                f"Let workers serve it, or declare it on another queue: {served}.",
-            )
-            for queue in queues
-            if queue in off
-            for handler in queues[queue]
-        ]
-
-
-_AS_FUNCTION = "Declare a function; it may use an object that its module makes."
 
 registry = Registry()
 """The registry that the decorators fill."""
 
 
-def workflow_defn(*, queue: str, **options: Any) -> Callable[[C], C]:
+def workflow_defn(*, queue: str, **options: Unpack[WorkflowDefnOptions]) -> Callable[[C], C]:
     """Declare a workflow class on task queue `queue`, alone or over `@workflow.defn(...)`.
 
     `options` are those of `temporalio.workflow.defn` and belong here only where the SDK's decorator is absent.
     """
 
     def declare(cls: C) -> C:
+        _refuse_unless(inspect.isclass(cls), cls, "@workflow_defn stands over a class")
         made = sdk.workflow_definition(cls)
         target = cls if made else workflow.defn(**options)(cls)
-        if not workflow.unsafe.in_sandbox():
-            where = _class_place(cls)
-            _check(queue, where, cls.__qualname__, bool(made and options))
-            registry.add(
-                Handler(WORKFLOW, sdk.workflow_name(target), queue, target, cls.__module__, cls.__qualname__, where)
-            )
+        if workflow.unsafe.in_sandbox():
+            return target
+        where = places.place(cls)
+        name = _check(WORKFLOW, cls, where, queue, sdk.workflow_definition(target), options if made else {})
+        if name:
+            registry.add(Handler(WORKFLOW, name, queue, target, cls.__module__, cls.__qualname__, where))
         return target
 
     return declare
 
 
-def activity_defn(*, queue: str, **options: Any) -> Callable[[F], F]:
-    """Declare an activity, async or not, on task queue `queue`, alone or over `@activity.defn(...)`.
+def activity_defn(*, queue: str, **options: Unpack[ActivityDefnOptions]) -> Callable[[F], F]:
+    """Declare an activity on task queue `queue`, alone or over `@activity.defn(...)`.
 
-    `options` are those of `temporalio.activity.defn` and belong here only where the SDK's decorator is absent.
+    An activity is a function, async or not; a method, or a class with `__call__`, once `register` was given an
+    instance; a callable object. `options` are those of `temporalio.activity.defn` and belong here only where the SDK's
+    decorator is absent.
     """
 
-    def declare(fn: F) -> F:
-        made = sdk.activity_definition(fn)
-        target = fn if made else activity.defn(**options)(fn)
+    def declare(target: F) -> F:
+        _refuse_unless(_can_be_called(target), target, "@activity_defn stands over what can be called")
+        made = sdk.activity_definition(target)
+        _define(target, options, made is not None)
         if not workflow.unsafe.in_sandbox():
-            where = _place(fn.__code__.co_filename, fn.__code__.co_firstlineno)
-            _check(queue, where, fn.__qualname__, bool(made and options))
-            if next(iter(inspect.signature(fn).parameters), "") == "self":
-                what = f"{fn.__qualname__} is a method, and there is no instance to call it on"
-                registry.problems.append(Problem(where, what, _AS_FUNCTION))
-            registry.add(
-                Handler(
-                    ACTIVITY,
-                    sdk.activity_name(target),
-                    queue,
-                    target,
-                    fn.__module__,
-                    fn.__qualname__,
-                    where,
-                    inspect.iscoroutinefunction(fn),
-                )
-            )
+            _declare_activity(target, queue, options if made else {})
         return target
 
     return declare
 
 
-def _check(queue: str, where: str, name: str, options_lost: bool) -> None:
+def register(instance: I) -> I:
+    """Serve the activities that `instance` has as methods, or is; returns it.
+
+    Call it in a module, once for each class: `charges = register(Charges(gateway))`. A workflow then calls
+    `self.execute_activity(charges.charge, order)`, or `self.execute_activity_method(Charges.charge, order)`.
+    """
+    if not workflow.unsafe.in_sandbox():
+        registry.add_instance(instance, places.caller())
+    return instance
+
+
+def _can_be_called(target: object) -> bool:
+    return sdk.has_call(target) if inspect.isclass(target) else callable(target)
+
+
+def _refuse_unless(fits: bool, target: object, rule: str) -> None:
+    if not fits:
+        raise TypeError(f"{rule}, and not over {target!r}")
+
+
+def _define(target: Any, options: ActivityDefnOptions, made: bool) -> None:
+    """Give `target` the SDK's definition; what has no name of its own gets one that says what it is."""
+    if not made and isinstance(target, type):
+        sdk.define_callable_class(target, **{"name": target.__name__, **options})
+    elif not made and hasattr(target, "__name__"):
+        activity.defn(**options)(target)
+    elif not made:
+        named = target.func if isinstance(target, functools.partial) else type(target)
+        with_name: ActivityDefnOptions = {"name": named.__name__, **options}
+        activity.defn(**with_name)(target)
+    if isinstance(target, functools.partial):
+        sdk.type_partial(target)
+
+
+def _declare_activity(target: Any, queue: str, lost: ActivityDefnOptions) -> None:
+    where = places.place(target)
+    definition = sdk.activity_definition(target)
+    name = _check(ACTIVITY, target, where, queue, definition, lost)
+    module, qualname = key_of(target)
+    first = next(iter(inspect.signature(target).parameters), "")
+    in_class = "." in qualname and not qualname.rpartition(".")[0].endswith("<locals>")
+    if misfit := _misfit(target, qualname, first if in_class else ""):
+        registry.problems.append(Problem(where, *misfit))
+    elif name and definition:
+        handler = Handler(ACTIVITY, name, queue, target, module, qualname, where, definition.is_async)
+        of_instance = isinstance(target, type) or (in_class and first == "self")
+        (registry.add_of_instance if of_instance else registry.add)(handler)
+
+
+def _misfit(target: Any, qualname: str, first: str) -> tuple[str, str] | None:
+    """What the SDK would take and then run wrongly, and the remedy; `first`: a method's first argument."""
+    if isinstance(target, staticmethod | classmethod):
+        return f"{qualname} has @activity_defn above @{type(target).__name__}", "Put @activity_defn below it."
+    if first == "cls":
+        return (
+            f"{qualname} is a class method, of which Temporal cannot see the types",
+            "Make it a static method, or a method.",
+        )
+    if first == "self" and target.__name__ == "__call__":
+        cls = qualname.rpartition(".")[0]
+        return f"{qualname} is declared, and Temporal looks at the class", f"Put @activity_defn above class {cls}."
+    inner = inspect.unwrap(target)
+    if inner is not target and inspect.iscoroutinefunction(inner) and not inspect.iscoroutinefunction(target):
+        return (
+            f"{qualname} is async, and a decorator below @activity_defn hides it",
+            "Temporal would run it in a thread and get a coroutine: make the decorator's wrapper `async def`.",
+        )
+    return None
+
+
+def _check(kind: str, target: Any, where: str, queue: str, definition: Any, lost: Mapping[str, Any]) -> str:
+    """The type name of a handler, empty when it cannot be served; adds what is wrong to the registry's problems."""
+    called = key_of(target)[1]
     if not queue or queue.strip() != queue or len(queue) > 200:
         registry.problems.append(
-            Problem(where, f"{name} has the queue name {queue!r}", "Use 1 to 200 characters without outer blanks.")
+            Problem(where, f"{called} has the queue name {queue!r}", "Use 1 to 200 characters without outer blanks.")
         )
-    if options_lost:
+    if lost:
+        said = ", ".join(lost)
+        ours, theirs = (places.decorator_place(target, name) for name in (f"{kind}_defn", "defn"))
         registry.problems.append(
             Problem(
-                where,
-                f"{name} has options in both decorators, and those of the outer one would be lost",
-                "Give them to the SDK's decorator, or take that one away.",
+                ours,
+                f"{called} has options in both decorators: {said} here would be lost, @{kind}.defn ({theirs}) counts",
+                f"Give them to @{kind}.defn, or take that one away.",
             )
         )
-
-
-def _class_place(cls: type) -> str:
-    try:
-        return _place(inspect.getsourcefile(cls) or cls.__module__, inspect.getsourcelines(cls)[1])
-    except (OSError, TypeError):
-        return cls.__module__
-
-
-def _place(file: str, line: int) -> str:
-    """file:line, short where the file lies below the working directory."""
-    path = Path(file)
-    return f"{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}:{line}"
-
-
-def _choose(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"Queues here: {', '.join(known) or 'none'}." + (f' Did you mean "{near[0]}"?' if near else "")
+    if definition.name is None:
+        what = f"{called} is dynamic: it has no name, and would take the tasks of every misspelled one"
+        remedy = "Give it a name; a worker made by hand with the SDK may serve dynamic handlers."
+        registry.problems.append(Problem(where, what, remedy))
+    return definition.name or ""

@@ -14,15 +14,16 @@ from typing import Any, NoReturn
 from app.core.config import ConfigError, Settings, named, use
 from app.core.config.load import load_settings
 from app.core.config.resolve import without_override, worker_settings
+from app.core.config.review import warnings
 from app.core.exit import fail, finish
 from app.core.telemetry import logs, tracing
 from app.worker import sdk_logs
-from app.worker.discovery import discover, undeclared
+from app.worker.check import checked
+from app.worker.discovery import undeclared
 from app.worker.drain import DrainBudget, Watchdog, on_signals
 from app.worker.health import probe_server
 from app.worker.in_flight import InFlight
 from app.worker.manager import WorkerManager
-from app.worker.manifest import other_manifest
 from app.worker.registry import Problem, RegistrationError
 from app.worker.reload import NO_DRAIN_S, Places, Reloader, end_with
 
@@ -107,14 +108,10 @@ def main(argv: list[str] | None = None) -> None:
 
 def _serve(settings: Settings, queues: list[str] | None, connect_timeout_s: float | None) -> NoReturn:
     try:
-        registry = discover(settings)
-        wrong = registry.unknown_queues(queues or [], "--queue")
-        wrong += other_manifest(registry, settings.temporal.worker.manifest_digest)
-        if wrong:
-            raise RegistrationError(wrong)
+        registry = checked(settings, queues or ())
     except RegistrationError as error:
         fail(error)
-    for doubt in (*registry.doubtful_queues(), *undeclared(settings.temporal.worker.packages)):
+    for doubt in (*warnings(settings), *registry.doubtful_queues(), *undeclared(settings.temporal.worker.packages)):
         log.warning(doubt)
     serving = list(dict.fromkeys(queues or registry.queues()))
     in_flight = InFlight()

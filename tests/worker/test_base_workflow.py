@@ -78,9 +78,9 @@ def test_a_start_takes_its_timeouts_from_the_configuration(temporal_address: str
 @pytest.mark.parametrize(
     ("where", "told"),
     [
-        ("labb", 'nobody serves task queue "labb". Did you mean "lab"?'),
-        ("unknown", 'no activity is named "wher_am_i". Did you mean "where_am_i"?'),
-        ("undeclared", "undeclared is on no queue: decorate it with @activity_defn(queue=...)"),
+        ("labb", 'nobody serves task queue "labb" for activity where_am_i.\n  Did you mean "lab"?'),
+        ("unknown", 'no activity is named "wher_am_i".\n  Did you mean "where_am_i"?'),
+        ("undeclared", "Decorate it with @activity_defn(queue=...)."),
     ],
 )
 def test_a_call_that_nobody_would_serve_fails_the_workflow(temporal_address: str, where: str, told: str) -> None:

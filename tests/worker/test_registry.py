@@ -1,4 +1,4 @@
-"""The registry: decorator shapes, and the mistakes that would otherwise hang at run time."""
+"""The registry: the mistakes that would otherwise hang at run time. The decorators' shapes are in test_decorators."""
 
 from __future__ import annotations
 
@@ -10,25 +10,15 @@ from temporalio import activity, workflow
 
 from app.core.config.model import Settings
 from app.worker import discovery, sdk_definitions
-from app.worker import registry as registry_module
 from app.worker.registry import RegistrationError, Registry, activity_defn, workflow_defn
 from app.worker.workflows.base import BaseWorkflow
-
-
-@pytest.fixture
-def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
-    """An empty one in the place of the process's own."""
-    fresh = Registry()
-    monkeypatch.setattr(registry_module, "registry", fresh)
-    monkeypatch.setattr(discovery, "registry", fresh)
-    return fresh
 
 
 def settings(*packages: str, **more: Any) -> Settings:
     return Settings.model_validate({"temporal": {"worker": {"packages": packages}}, **more})
 
 
-@workflow.defn(name="Named")
+@workflow.defn
 class Stacked(BaseWorkflow[int, int]):
     @workflow.run
     async def run(self, input: int) -> int:
@@ -40,37 +30,6 @@ class Alone(BaseWorkflow[int, int]):
         return input
 
 
-def test_a_workflow_may_be_declared_alone_or_over_the_sdks_decorator(registry: Registry) -> None:
-    workflow_defn(queue="q")(Stacked)
-    workflow_defn(queue="q", name="Renamed")(Alone)
-    assert [handler.name for handler in registry.queues()["q"]] == ["Named", "Renamed"]
-    assert registry.problems == []
-
-
-def test_an_activity_may_be_declared_alone_or_over_the_sdks_decorator(registry: Registry) -> None:
-    @activity_defn(queue="q")
-    async def alone(x: int) -> int:
-        return x
-
-    @activity_defn(queue="q")
-    @activity.defn(name="named")
-    def stacked(x: int) -> int:
-        return x
-
-    handlers = registry.queues()["q"]
-    assert [(handler.name, handler.is_async) for handler in handlers] == [("alone", True), ("named", False)]
-    assert stacked(3) == 3
-    assert all(handler.where.startswith("tests/worker/test_registry.py:") for handler in handlers)
-
-
-def test_options_that_would_be_lost_are_a_problem(registry: Registry) -> None:
-    @activity.defn
-    async def act() -> None: ...
-
-    activity_defn(queue="q", name="other")(act)
-    assert "would be lost" in str(registry.problems[0])
-
-
 def test_two_handlers_of_one_name_are_told_with_both_places(registry: Registry) -> None:
     for module in [name for name in sys.modules if name.startswith("tests.apps.twins")]:
         del sys.modules[module]
@@ -80,24 +39,6 @@ def test_two_handlers_of_one_name_are_told_with_both_places(registry: Registry) 
     assert "tests/apps/twins/one.py:4" in text
     assert "tests/apps/twins/two.py:4" in text
     assert text.count("\n") == 1, "one line of fact, one of remedy"
-
-
-def test_all_modules_that_cannot_be_imported_are_told_at_once(registry: Registry) -> None:
-    with pytest.raises(RegistrationError) as caught:
-        discovery.discover(settings("tests.apps.broken", "tests.apps.nowhere"))
-    text = str(caught.value)
-    assert "tests/apps/broken/missing.py:1" in text.replace("\\", "/")
-    assert "a_package_that_is_not_there" in text
-    assert "Untyped.run: annotate input" in text
-    assert "tests/apps/broken/untyped.py:6" in text, "the user's line, not ours"
-    assert "tests/apps/broken/below/__init__.py:3" in text, "a package below"
-    assert "temporal.worker.packages: module tests.apps.nowhere" in text
-    assert "Traceback" not in text
-
-
-def test_an_empty_registry_names_the_packages_that_were_searched(registry: Registry) -> None:
-    with pytest.raises(RegistrationError, match=r"no workflow or activity is declared in app\.core"):
-        discovery.discover(settings("app.core.config"))
 
 
 def test_settings_of_a_queue_that_does_not_exist_are_told(registry: Registry) -> None:
@@ -140,15 +81,6 @@ def test_what_has_the_sdks_decorator_only_is_named(registry: Registry) -> None:
     assert discovery.undeclared(["tests.apps.undeclared"]) == [
         'activity tests.apps.undeclared.forgotten has no queue: add @activity_defn(queue="...")'
     ]
-
-
-def test_a_method_cannot_be_an_activity(registry: Registry) -> None:
-    class Shop:
-        @activity_defn(queue="q")
-        async def pay(self, amount: int) -> int:
-            return amount
-
-    assert "Shop.pay is a method" in str(registry.problems[0])
 
 
 @pytest.mark.parametrize("name", ["", " q", "x" * 201])

@@ -20,14 +20,16 @@ def named(setting: str) -> str:
 
 @dataclass(frozen=True)
 class ConfigProblem:
-    """One wrong setting: where it stands (file:line, or the variable), its path and what is wrong with it."""
+    """One wrong setting: where it stands (file:line, or the variable), its path, what is wrong with it, what helps."""
 
     where: str
     path: str
     message: str
+    remedy: str = ""
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.path}: {self.message}" if self.path else f"{self.where}: {self.message}"
+        fact = f"{self.where}: {self.path}: {self.message}" if self.path else f"{self.where}: {self.message}"
+        return f"{fact}\n  {self.remedy}" if self.remedy else fact
 
 
 class ConfigError(Exception):
@@ -46,4 +48,14 @@ class SettingsNotLoaded(RuntimeError):
             "settings are not loaded in this process.\n"
             "Call app.core.config.use(load_settings()) before a worker or client is made; "
             "workflow code may not read files."
+        )
+
+
+class SettingsInWorkflow(RuntimeError):
+    """Workflow code asked for the configuration to be read."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "settings cannot be loaded inside a workflow: they may be others when it is replayed.\n"
+            "Load them where the workflow is started, and pass what it needs as input."
         )

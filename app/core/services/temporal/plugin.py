@@ -22,6 +22,7 @@ from temporalio.plugin import SimplePlugin
 from temporalio.worker import WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
+from app.core.services.temporal.arguments import FittingArguments
 from app.core.telemetry import tracing
 
 _ALWAYS_SHARED = ("app.core", "typing_extensions", "annotated_types", "pydantic", "pydantic_core")
@@ -37,9 +38,14 @@ class FleetPlugin(SimplePlugin):
             "worker-fleet",
             data_converter=_pydantic_unless_chosen,
             workflow_runner=self._share_modules,
+            interceptors=[FittingArguments()],
             # Raised by workflow code on bad data; as a mere task failure the run would stay "Running" for ever.
             workflow_failure_exception_types=[pydantic.ValidationError],
         )
+
+    def runner(self) -> WorkflowRunner:
+        """The sandbox that workers with this plugin use where nobody chose another."""
+        return self._share_modules(None)
 
     def _share_modules(self, runner: WorkflowRunner | None) -> WorkflowRunner:
         if runner is None:

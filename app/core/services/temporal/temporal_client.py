@@ -1,40 +1,41 @@
 """One shared connection to Temporal for a whole process: made on first use, under a lock, and kept.
 
-gRPC reconnects a made connection by itself, so the only thing to heal here is the first connect: it fails at once when
-the server is away, and is tried again at the next call. The last failure is remembered for a moment, so that a burst
-of requests does not become a burst of connects.
+gRPC reconnects a made connection by itself, so there are two things to do here. The first connect fails at once when
+the server is away: it is tried again at the next call, and the last failure is remembered for a moment, so that a burst
+of requests does not become a burst of connects. And certificates and API keys are renewed under a running process: the
+files are looked at with the calls, and what is new in them is tried out before it replaces what works.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client, Plugin
 from temporalio.runtime import Runtime
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RetryConfig, RPCError
 
-from app.core.config import named
-from app.core.config.model import TemporalSettings
+from app.core.config.temporal import TemporalSettings
+from app.core.services.temporal import connection
+from app.core.services.temporal.connection import Credentials
+from app.core.services.temporal.failures import TemporalDisabled, TemporalUnavailable, unavailable
 from app.core.services.temporal.plugin import fleet_plugins
 
+__all__ = ["Health", "TemporalClientService", "TemporalDisabled", "TemporalUnavailable"]
+
 FAILURE_MEMORY_S = 0.5
+LOOK_S = 3.0
+"""How often, at most, the files are looked at; a kubelet takes a minute or so to write a renewed Secret."""
 
+log = logging.getLogger("app.temporal")
 
-class TemporalUnavailable(ConnectionError):
-    """Temporal cannot be used now; the text says where, why and how to mend it. `permanent`: retrying cannot help."""
-
-    def __init__(self, address: str, cause: str, *, permanent: bool = False) -> None:
-        super().__init__(cause)
-        self.address = address
-        self.permanent = permanent
-
-    def __str__(self) -> str:
-        return f"Temporal at {self.address} cannot be used: {self.args[0]}"
+_Failures = (RPCError, RuntimeError, TimeoutError, ValueError, OSError)
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,11 @@ class Health:
 
 
 class TemporalClientService:
-    """Lazy, shared client. Safe to create before the server is up; one instance a process is enough."""
+    """Lazy, shared client. Safe to create before the server is up; one instance a process is enough.
+
+    Ask for the client at each use instead of keeping it: after certificates were renewed it is another one. The one
+    before goes when its last call has ended and nobody holds it any more.
+    """
 
     def __init__(
         self,
@@ -56,14 +61,26 @@ class TemporalClientService:
         plugins: Sequence[Plugin] | None = None,
         runtime: Runtime | None = None,
         identity: str | None = None,
+        retry: RetryConfig | None = None,
     ) -> None:
+        """`retry`: how the SDK repeats failed calls; None is its own way, up to 10 s a call."""
         self._settings = settings
         self._plugins = fleet_plugins() if plugins is None else plugins
         self._runtime = runtime
         self._identity = identity
+        self._retry = retry
         self._lock = asyncio.Lock()
         self._client: Client | None = None
         self._failure: tuple[float, TemporalUnavailable] | None = None
+        self._credentials = Credentials()
+        self._stamp: connection.Stamp = ()
+        self._next_look = 0.0
+        self._told = ""
+
+    @property
+    def is_enabled(self) -> bool:
+        """False: the settings say that there is no Temporal, and every use raises TemporalDisabled."""
+        return self._settings.enabled
 
     @property
     def address(self) -> str:
@@ -80,28 +97,25 @@ class TemporalClientService:
 
     async def get_client(self) -> Client:
         """The connected client. Raises TemporalUnavailable; an attempt takes temporal.rpc_timeout_s at most."""
-        if self._client is not None:
+        if not self.is_enabled:
+            raise TemporalDisabled(self.address)
+        if self._client is not None and (time.monotonic() < self._next_look or self._lock.locked()):
             return self._client
         async with self._lock:
-            if self._client is None:
-                if self._failure and time.monotonic() - self._failure[0] < FAILURE_MEMORY_S:
-                    raise self._failure[1]
-                try:
-                    self._client = await self._connect()
-                except TemporalUnavailable as failure:
-                    self._failure = time.monotonic(), failure
-                    raise
+            self._client = await (self._renewed(self._client) if self._client else self._first())
             return self._client
 
     async def health_check(self) -> Health:
         """Ask the server and the namespace; never raises. The server's own check says nothing about the namespace."""
         begin = time.monotonic()
         try:
-            client = await self.get_client()
-            await client.service_client.check_health(retry=False, timeout=self.rpc_timeout)
-            await self._describe_namespace(client)
-        except (TemporalUnavailable, RPCError, RuntimeError) as error:
-            return Health(False, time.monotonic() - begin, _reason(error))
+            async with asyncio.timeout(self._settings.rpc_timeout_s):
+                client = await self.get_client()
+                if not await client.service_client.check_health(retry=False, timeout=self.rpc_timeout):
+                    raise TemporalUnavailable(self.address, "it runs and does not serve: see its log.")
+                await self._describe_namespace(client)
+        except _Failures as error:
+            return Health(False, time.monotonic() - begin, unavailable(error, self._settings).args[0])
         return Health(True, time.monotonic() - begin)
 
     async def verify(self) -> Client:
@@ -109,48 +123,72 @@ class TemporalClientService:
         client = await self.get_client()
         try:
             await self._describe_namespace(client)
-        except (RPCError, RuntimeError) as error:
-            raise TemporalUnavailable(self.address, _reason(error), permanent=_is_permanent(error)) from error
+        except _Failures as error:
+            raise unavailable(error, self._settings) from error
         return client
 
     async def close(self) -> None:
         """Let the connection go; the next call makes a new one."""
         self._client = None
 
-    async def _describe_namespace(self, client: Client) -> None:
-        request = DescribeNamespaceRequest(namespace=self.namespace)
-        await client.workflow_service.describe_namespace(request, retry=False, timeout=self.rpc_timeout)
-
-    async def _connect(self) -> Client:
+    async def _first(self) -> Client:
+        if self._failure and time.monotonic() - self._failure[0] < FAILURE_MEMORY_S:
+            raise self._failure[1]
+        stamp = connection.stamp(self._settings)
         try:
-            return await asyncio.wait_for(
-                Client.connect(
-                    self.address,
-                    namespace=self.namespace,
-                    plugins=self._plugins,
-                    runtime=self._runtime,
-                    identity=self._identity,
-                ),
-                timeout=self._settings.rpc_timeout_s,
-            )
-        except (RuntimeError, RPCError, TimeoutError) as error:
-            raise TemporalUnavailable(self.address, _reason(error), permanent=_is_permanent(error)) from error
+            credentials = connection.read(self._settings)
+            client = await self._connect(credentials)
+        except _Failures as error:
+            failure = unavailable(error, self._settings)
+            self._failure = time.monotonic(), failure
+            raise failure from error
+        self._credentials, self._stamp = credentials, stamp
+        self._next_look = time.monotonic() + LOOK_S
+        return client
 
+    async def _renewed(self, client: Client) -> Client:
+        """Take over what is new in the files if it works, else say so once and keep what we have."""
+        try:
+            if (stamp := connection.stamp(self._settings)) == self._stamp:
+                return client
+            if (fresh := connection.read(self._settings)) != self._credentials:
+                client = await self._tried(client, fresh)
+                log.info("Temporal at %s: renewed certificates or API key are in use", self.address)
+            self._credentials, self._stamp, self._told = fresh, stamp, ""
+        except _Failures as error:
+            reason = unavailable(error, self._settings).args[0]
+            if reason != self._told:
+                log.warning(
+                    "Temporal at %s: renewed credentials are left, the old stay in use: %s", self.address, reason
+                )
+            self._told = reason
+        finally:
+            self._next_look = time.monotonic() + LOOK_S
+        return client
 
-def _is_permanent(error: BaseException) -> bool:
-    return isinstance(error, RPCError) and error.status in (
-        RPCStatusCode.PERMISSION_DENIED,
-        RPCStatusCode.UNAUTHENTICATED,
-        RPCStatusCode.NOT_FOUND,
-    )
+    async def _tried(self, client: Client, fresh: Credentials) -> Client:
+        """A client that speaks with `fresh`, after the server took it. A new API key alone needs no new connection."""
+        if dataclasses.replace(fresh, api_key=None) != dataclasses.replace(self._credentials, api_key=None):
+            client = await self._connect(fresh)
+            await self._describe_namespace(client)
+        elif fresh.api_key:
+            await self._describe_namespace(client, {"authorization": f"Bearer {fresh.api_key}"})
+            client.api_key = fresh.api_key
+        return client
 
+    async def _describe_namespace(self, client: Client, metadata: Mapping[str, str] | None = None) -> None:
+        request = DescribeNamespaceRequest(namespace=self.namespace)
+        await client.workflow_service.describe_namespace(
+            request, retry=False, metadata=metadata or {}, timeout=self.rpc_timeout
+        )
 
-def _reason(error: BaseException) -> str:
-    text = str(error)
-    if isinstance(error, RPCError) and error.status == RPCStatusCode.NOT_FOUND:
-        return f"{text} Create it, or set {named('temporal.namespace')}."
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    if "Connection refused" in text or "ConnectError" in text:
-        return f"nothing listens there. Start it, or set {named('temporal.address')}."
-    return text
+    async def _connect(self, credentials: Credentials) -> Client:
+        connecting = Client.connect(
+            self.address,
+            **connection.connect_keywords(self._settings, credentials),
+            plugins=self._plugins,
+            runtime=self._runtime,
+            identity=self._identity,
+            retry_config=self._retry,
+        )
+        return await asyncio.wait_for(connecting, self._settings.rpc_timeout_s)

@@ -1,0 +1,79 @@
+"""The workflow sandbox: what workflow code shares with its process, and whether every workflow can be imported in it.
+
+The SDK makes the same check when a Worker is made, and stops at the first workflow that fails. Here it is made for all
+of them and without a server, so that `fleet check` and the worker say the same, and say all of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from temporalio.worker import UnsandboxedWorkflowRunner, WorkflowRunner
+from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
+
+from app.core.config import Settings
+from app.core.services.temporal.plugin import FleetPlugin
+from app.worker import places
+from app.worker import sdk_definitions as sdk
+from app.worker.registry import WORKFLOW, Handler, Problem, Registry
+
+OWN_MODULES = (
+    "app.worker.handlers",
+    "app.worker.options",
+    "app.worker.places",
+    "app.worker.problems",
+    "app.worker.registry",
+    "app.worker.routing",
+    "app.worker.sdk_definitions",
+    # Of this folder the application's own modules stay out: each run has its own copy of them.
+    *(f"app.worker.workflows.{name}" for name in ("base", "contract", "starts", "calls", "children", "saga")),
+)
+"""What workflow code imports of ours; it keeps no state of a run."""
+
+
+def shared_modules(registry: Registry, settings: Settings) -> tuple[str, ...]:
+    """What workflow code may import without having it imported anew for each run."""
+    worker = settings.temporal.worker
+    return (*OWN_MODULES, *registry.shareable_modules(worker.packages), *worker.passthrough_modules)
+
+
+def sandbox_problems(registry: Registry, settings: Settings, queues: Iterable[str] | None = None) -> list[Problem]:
+    """A problem for each workflow (of `queues`, else of all) that the sandbox refuses; takes milliseconds for each.
+
+    Not to be called from a running event loop: the SDK wants one of its own here.
+    """
+    known = registry.queues()
+    chosen = known if queues is None else [queue for queue in queues if queue in known]
+    workflows = [handler for queue in chosen for handler in known[queue] if handler.kind == WORKFLOW]
+    return asyncio.run(_refused(workflows, FleetPlugin(shared_modules(registry, settings)).runner()))
+
+
+async def _refused(workflows: Iterable[Handler], sandbox: WorkflowRunner) -> list[Problem]:
+    problems = []
+    for handler in workflows:
+        definition = sdk.workflow_definition(handler.target)
+        if definition is None:
+            continue
+        try:
+            (sandbox if definition.sandboxed else UnsandboxedWorkflowRunner()).prepare_workflow(definition)
+        except Exception as error:  # noqa: BLE001 - user code may raise anything on import; all of it is reported
+            problems.append(_problem(handler, error))
+    return problems
+
+
+def _problem(handler: Handler, error: Exception) -> Problem:
+    cause: BaseException = error.__cause__ or error
+    said = f"{type(cause).__name__}: {cause}"
+    if isinstance(cause, RestrictedWorkflowAccessError):
+        said = f"{cause.qualified_name} is refused there"
+        remedy = "Its module must be deterministic too: do this in an activity."
+    elif isinstance(cause, ImportError):
+        remedy = "Import it in the module of the activities only, or name it in temporal.worker.passthrough_modules."
+    else:
+        remedy = (
+            "Each run imports the module anew, under restrictions: move that out of it, "
+            "or name the library in temporal.worker.passthrough_modules."
+        )
+    what = f"workflow {handler.name} cannot be imported in the sandbox: {said}"
+    return Problem(places.raised_at(cause, handler.module) or handler.where, what, remedy)

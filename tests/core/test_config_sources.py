@@ -1,0 +1,248 @@
+"""Where settings come from: six sources in one order, the SDK's own names among them, and each problem's place."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.envconfig import ClientConfigProfile, ClientConfigTLS
+
+from app.core.config import ConfigError, sdk
+from app.core.config.load import load_settings
+from app.core.config.model import Settings, TemporalSettings
+
+PEM = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home and working folder."""
+    monkeypatch.delenv("TEMPORAL_CONFIG_FILE")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def profile_file(home: Path, text: str) -> Path:
+    file = sdk.default_file()
+    assert file.is_relative_to(home)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+def told(**load: Any) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(**load)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_the_six_sources_are_heard_in_their_order(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def address(overrides: dict[str, Any] | None = None) -> str:
+        return load_settings(overrides).temporal.address
+
+    assert address() == "127.0.0.1:7233"
+    profile_file(home, '[profile.default]\naddress = "profile:1"\nnamespace = "of-the-profile"\n')
+    assert address() == "profile:1"
+    (home / "config.yaml").write_text("temporal: {address: file:2}")
+    assert address() == "file:2"
+    assert load_settings().temporal.namespace == "of-the-profile", "key by key"
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "sdk:3")
+    assert address() == "sdk:3"
+    monkeypatch.setenv("FLEET_TEMPORAL__ADDRESS", "fleet:4")
+    assert address() == "fleet:4"
+    assert address({"temporal": {"address": "line:5"}}) == "line:5"
+
+
+def test_every_variable_of_the_sdk_arrives(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ca", "cert", "key"):
+        (home / name).write_text(PEM)
+    given = {
+        "TEMPORAL_ADDRESS": "there:1",
+        "TEMPORAL_NAMESPACE": "ours",
+        "TEMPORAL_API_KEY": "hush",
+        "TEMPORAL_TLS": "true",
+        "TEMPORAL_TLS_SERVER_NAME": "there.example",
+        "TEMPORAL_TLS_SERVER_CA_CERT_PATH": "ca",
+        "TEMPORAL_TLS_CLIENT_CERT_PATH": "cert",
+        "TEMPORAL_TLS_CLIENT_KEY_PATH": "key",
+        "TEMPORAL_GRPC_META_X_TENANT": "blue",
+        "TEMPORAL_DEPLOYMENT_NAME": "shop",
+        "TEMPORAL_WORKER_BUILD_ID": "7",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    temporal = load_settings().temporal
+    tls = temporal.tls
+    assert (temporal.address, temporal.namespace, temporal.api_key.get_secret_value()) == ("there:1", "ours", "hush")
+    assert (tls.enabled, tls.server_name) == (True, "there.example")
+    assert (tls.server_ca_file, tls.client_cert_file, tls.client_key_file) == ("ca", "cert", "key")
+    assert {key: value.get_secret_value() for key, value in temporal.grpc_metadata.items()} == {"x-tenant": "blue"}
+    assert (temporal.worker.deployment_name, temporal.worker.build_id) == ("shop", "7")
+
+
+def test_texts_instead_of_files_arrive_and_silence_the_files_below(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "config.yaml").write_text(
+        "temporal: {api_key_file: nowhere, tls: {client_cert_file: nowhere, client_key_file: nowhere}}"
+    )
+    for name in ("SERVER_CA_CERT", "CLIENT_CERT", "CLIENT_KEY"):
+        monkeypatch.setenv(f"TEMPORAL_TLS_{name}_DATA", PEM)
+    monkeypatch.setenv("TEMPORAL_API_KEY", "hush")
+    temporal = load_settings().temporal
+    assert temporal.tls.server_ca_data == temporal.tls.client_cert_data == PEM
+    assert temporal.tls.client_key_data.get_secret_value() == PEM
+    assert (temporal.tls.client_cert_file, temporal.tls.client_key_file, temporal.api_key_file) == ("", "", "")
+
+
+def test_every_field_of_the_sdks_profile_has_a_place_here() -> None:
+    """When the SDK grows one, `sdk.py` must read it: else it is passed over in silence."""
+    read = {"address", "namespace", "api_key", "tls", "grpc_meta"}
+    read_tls = {"disabled", "server_name", "server_root_ca_cert", "client_cert", "client_private_key"}
+    assert {field.name for field in fields(ClientConfigProfile)} == read
+    assert {field.name for field in fields(ClientConfigTLS)} == read_tls
+
+
+def test_the_sdk_finds_temporal_toml_where_we_do(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in (None, home / "elsewhere"):
+        if folder:
+            monkeypatch.setenv("XDG_CONFIG_HOME", str(folder))
+        profile_file(home, f'[profile.default]\naddress = "{folder}:1"\n')
+        assert ClientConfigProfile.load(disable_env=True).address == f"{folder}:1"
+
+
+def test_a_profile_is_chosen_by_name_and_the_file_by_variable(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "mine.toml").write_text(
+        '[profile.default]\naddress = "a:1"\n[profile.cloud]\naddress = "b:2"\napi_key = "hush"\n'
+        '[profile.cloud.tls]\ndisabled = false\nserver_name = "b"\nserver_ca_cert_data = "CA"\n'
+        '[profile.cloud.grpc_meta]\nX-Tenant = "blue"\n'
+    )
+    monkeypatch.setenv("TEMPORAL_CONFIG_FILE", "mine.toml")
+    assert load_settings().temporal.address == "a:1"
+    (home / "config.yaml").write_text("temporal: {profile: cloud}")
+    temporal = load_settings().temporal
+    assert (temporal.address, temporal.api_key.get_secret_value(), temporal.tls.enabled) == ("b:2", "hush", True)
+    assert (temporal.tls.server_name, temporal.tls.server_ca_data) == ("b", "CA")
+    assert temporal.grpc_metadata["x-tenant"].get_secret_value() == "blue"
+    monkeypatch.setenv("TEMPORAL_PROFILE", "default")
+    assert load_settings().temporal.address == "a:1"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[profile.default]\naddress = 'x\n", "{file}:2: invalid literal string"),
+        ("[profile.default]\nadress = 'x:1'\n", "{file}:2: unknown field `adress`"),
+        ("[profile.default]\naddress = 3\n", "{file}:2: invalid type: integer"),
+        ("[profile.default]\naddress = 'nonsense'\n", "{file} (profile default): temporal.address: "),
+        ("[profile.default.tls]\nclient_cert_path = 'x'\nclient_cert_data = 'x'\n", "{file}: Cannot specify both"),
+        ("[profile.default.tls]\ndisable_host_verification = true\n", "{file} (profile default): the SDK for Python"),
+        ("[profile.default.tls]\nserver_ca_cert_path = 'gone'\n", "temporal.tls.server_ca_file: the file gone cannot"),
+    ],
+)
+def test_what_is_wrong_in_temporal_toml_is_told_with_its_place(home: Path, text: str, sentence: str) -> None:
+    file = profile_file(home, text)
+    problem = told()[0]
+    assert sentence.format(file=file) in problem
+    assert str(file) in problem
+
+
+def test_an_unknown_profile_is_told_where_it_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "config.yaml").write_text("temporal:\n  profile: clout\n")
+    assert "config.yaml:2: there is no file" in told()[0]
+    file = profile_file(home, "[profile.cloud]\n")
+    assert told() == [f"config.yaml:2: temporal.profile: {file} has no profile clout\n  Did you mean cloud?"]
+    monkeypatch.setenv("TEMPORAL_PROFILE", "xyz")
+    assert told() == [f"TEMPORAL_PROFILE: temporal.profile: {file} has no profile xyz\n  There: cloud."]
+    monkeypatch.setenv("TEMPORAL_CONFIG_FILE", "gone.toml")
+    assert "TEMPORAL_CONFIG_FILE: there is no file gone.toml" in told()[0]
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"TEMPORAL_TLS": "maybe"}, "TEMPORAL_TLS: temporal.tls.enabled: must be true or false"),
+        ({"TEMPORAL_TLS_DISABLE_HOST_VERIFICATION": "true"}, "TEMPORAL_TLS_DISABLE_HOST_VERIFICATION: the SDK for"),
+        (
+            {"TEMPORAL_TLS_CLIENT_CERT_PATH": "a", "TEMPORAL_TLS_CLIENT_CERT_DATA": "b"},
+            "TEMPORAL_*: Cannot specify both TEMPORAL_TLS_CLIENT_CERT_PATH and",
+        ),
+        (
+            {"TEMPORAL_TLS_CLIENT_CERT_DATA": "b"},
+            "TEMPORAL_TLS_CLIENT_CERT_DATA: temporal.tls: client_cert_data needs client_key_file",
+        ),
+        (
+            {"TEMPORAL_TLS_SERVER_CA_CERT_PATH": "gone"},
+            "TEMPORAL_TLS_SERVER_CA_CERT_PATH: temporal.tls.server_ca_file: the file gone cannot be read",
+        ),
+        (
+            {"FLEET_TEMPORAL__API_KEY": "a", "FLEET_TEMPORAL__API_KEY_FILE": "b"},
+            "FLEET_TEMPORAL__API_KEY and FLEET_TEMPORAL__API_KEY_FILE: temporal: api_key and api_key_file",
+        ),
+        ({"TEMPORAL_NAMESPACE": "", "TEMPORAL_ADDRESS": "x"}, "TEMPORAL_ADDRESS: temporal.address: "),
+    ],
+)
+def test_what_is_wrong_in_a_variable_of_the_sdk_is_told_by_its_name(
+    home: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], sentence: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    problems = told()
+    assert len(problems) == 1
+    assert problems[0].startswith(sentence)
+
+
+def test_a_clash_of_two_sources_names_both(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "config.yaml").write_text("temporal:\n  activities:\n    start_to_close_timeout_s: 5\n")
+    monkeypatch.setenv("FLEET_TEMPORAL__ACTIVITIES__HEARTBEAT_TIMEOUT_S", "9")
+    monkeypatch.setenv("FLEET_TEMPORAL__NAMESPACE", "innocent")
+    where = "FLEET_TEMPORAL__ACTIVITIES__HEARTBEAT_TIMEOUT_S"
+    assert told()[0].startswith(f"config.yaml:3 and {where}: temporal.activities: heartbeat_timeout_s (9) must be")
+
+
+def test_problems_of_all_sources_are_told_at_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "config.yaml").write_text("temporal:\n  adress: x:1\n  namespace: ${GONE}\napi: {port: many}\n")
+    profile_file(home, "[profile.default]\nadress = 'x:1'\n")
+    monkeypatch.setenv("FLEET_TEMPORL__X", "1")
+    monkeypatch.setenv("TEMPORAL_TLS", "maybe")
+    starts = [problem.split(": ")[0] for problem in told()]
+    toml = sdk.default_file()
+    assert sorted(starts) == sorted(
+        ["config.yaml:2", "config.yaml:3", "config.yaml:4", f"{toml}:2", "FLEET_TEMPORL__X", "TEMPORAL_TLS"]
+    )
+
+
+def test_secrets_are_in_no_print_of_the_settings(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from app.core.config.document import config_yaml
+
+    monkeypatch.setenv("TEMPORAL_API_KEY", "hush-key")
+    monkeypatch.setenv("TEMPORAL_GRPC_META_AUTHORIZATION", "hush-header")
+    monkeypatch.setenv("TEMPORAL_TLS_CLIENT_CERT_DATA", PEM)
+    monkeypatch.setenv("TEMPORAL_TLS_CLIENT_KEY_DATA", "hush-pem")
+    settings = load_settings()
+    for text in (repr(settings), str(settings.model_dump()), settings.model_dump_json(), config_yaml(settings)):
+        assert "hush" not in text
+    assert "api_key: (set; not shown)" in config_yaml(settings)
+    assert isinstance(settings.temporal, TemporalSettings)
+
+
+def test_files_are_asked_for_only_by_who_connects(home: Path) -> None:
+    (home / "config.yaml").write_text(
+        "temporal:\n  api_key_file: gone\n  tls:\n    server_ca_file: gone\n    client_cert_file: folder\n"
+        "    client_key_file: empty\n"
+    )
+    (home / "folder").mkdir()
+    (home / "empty").touch()
+    assert [problem.splitlines()[0] for problem in told()] == [
+        "config.yaml:2: temporal.api_key_file: the file gone cannot be read: No such file or directory",
+        "config.yaml:4: temporal.tls.server_ca_file: the file gone cannot be read: No such file or directory",
+        "config.yaml:5: temporal.tls.client_cert_file: the file folder cannot be read: Is a directory",
+        "config.yaml:6: temporal.tls.client_key_file: the file empty is empty",
+    ]
+    assert isinstance(load_settings(connects=False), Settings)
+    off = {"temporal": {"enabled": False}}
+    assert load_settings(off).temporal.enabled is False
+    assert os.environ.get("TEMPORAL_API_KEY") is None
