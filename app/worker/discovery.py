@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from app.core.config import Settings
 from app.core.config.resolve import activity_settings, scaling_settings
+from app.core.config.review import warnings
 from app.worker import places
 from app.worker import sdk_definitions as sdk
 from app.worker.problems import Problem, RegistrationError, did_you_mean
@@ -190,6 +191,11 @@ def _merged(failed: Iterable[tuple[str, Problem]]) -> list[Problem]:
             what = what.replace(f"module {names[0]}", f"modules {', '.join(names)}")
         merged.append(Problem(problem.where, what, problem.remedy))
     return merged
+
+
+def doubts(settings: Settings) -> list[str]:
+    """Sentences on what keeps no worker from serving, and will be regretted: settings, names of queues, no queue."""
+    return [*warnings(settings), *registry.doubtful_queues(), *undeclared(settings.temporal.worker.packages)]
 
 
 def undeclared(packages: Iterable[str]) -> list[str]:
