@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -25,6 +26,9 @@ _CODES = "exit codes: 0 all is well, 2 something is wrong (all of it is listed),
 def main(argv: list[str] | None = None) -> None:
     """Entry point; leaves with the exit codes of app.core.exit."""
     arguments = _arguments(argv)
+    if (here := str(Path.cwd())) not in sys.path:
+        # As `python -m` does: the user's own package lies here, and an installed script looks only beside itself.
+        sys.path.insert(0, here)
     # Warnings only: what the user should read, the commands print themselves.
     logs.configure("WARNING")
     from app.core.config.load import load_settings
