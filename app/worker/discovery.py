@@ -1,8 +1,9 @@
 """Fill the registry: import the configured packages, and say everything that is wrong before anything polls.
 
-Everything below a package is imported that Python can import, also from folders without an `__init__.py`: a workflow
-that is left out in silence would be started by somebody and wait for ever. One module that fails keeps no other from
-being imported, and whatever it raises is told, `sys.exit()` too.
+All modules below a package are imported, and those of a namespace package too. In a package with an `__init__.py`, a
+folder without one is not: it may hold scripts, which must not run because a worker starts. But a workflow that is left
+out in silence would be started by somebody and wait for ever, so handlers in such a folder are a problem. One module
+that fails keeps no other from being imported, and whatever it raises is told, `sys.exit()` too.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from app.worker.problems import Problem, RegistrationError, did_you_mean
 from app.worker.registry import ACTIVITY, Registry, registry
 
 SETTING = "temporal.worker.packages"
+_DECORATED = re.compile(r"\s*@(\w+\.)*(workflow|activity)_defn\(")
 
 
 @dataclass(frozen=True)
@@ -114,17 +117,35 @@ def _import_all(name: str) -> Iterator[tuple[str, Problem]]:
     except BaseException as error:  # noqa: BLE001 - user code may raise anything on import; all of it is reported
         yield name, _import_problem(name, error)
         return
-    for below in sorted(_names_below(list(getattr(module, "__path__", None) or ()))):
+    folders = list(getattr(module, "__path__", None) or ())
+    names = _names_below(folders)
+    if getattr(module, "__file__", None) is not None:
+        regular = {info.name for info in pkgutil.iter_modules(folders)}
+        yield from ((name, problem) for folder in folders for problem in _left_out(Path(folder), names - regular))
+        names &= regular
+    for below in sorted(names):
         yield from _import_all(f"{name}.{below}")
 
 
-def _names_below(folders: list[str]) -> set[str]:
+def _names_below(folders: Sequence[str]) -> set[str]:
     """The modules and packages in `folders`, with those that have no `__init__.py`."""
     found = {info.name for info in pkgutil.iter_modules(folders)}
     for folder in map(Path, folders):
         if folder.is_dir():
             found |= {sub.name for sub in folder.iterdir() if sub.name.isidentifier() and any(sub.glob("**/*.py"))}
     return found - {"__main__", "__pycache__"}
+
+
+def _left_out(folder: Path, names: Iterable[str]) -> Iterator[Problem]:
+    """A problem for each of the subfolders `names` of a package that is no package, and has handlers all the same."""
+    for name in sorted(names):
+        for file in sorted((folder / name).glob("**/*.py")):
+            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+            line = next((number for number, text in enumerate(lines, 1) if _DECORATED.match(text)), 0)
+            if line:
+                what = f"its handlers are not imported: the folder {name} has no __init__.py"
+                yield Problem(places.file_line(str(file), line), what, f"Add an empty one to {folder / name}.")
+                break
 
 
 def _import_problem(module: str, error: BaseException) -> Problem:

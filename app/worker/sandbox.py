@@ -29,6 +29,7 @@ OWN_MODULES = (
     # Of this folder the application's own modules stay out: each run has its own copy of them.
     *(f"app.worker.workflows.{name}" for name in ("base", "contract", "starts", "calls", "children", "saga")),
 )
+"""What workflow code imports of ours; it keeps no state of a run."""
 
 
 def shared_modules(registry: Registry, settings: Settings) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from app.core.config.errors import ENV_PREFIX
 from app.core.config.load import load_settings
 from app.core.config.model import Settings
 from app.core.config.variables import CONFIG_VARIABLE
+from app.core.services.temporal.connection import speaks_tls
 from tests.charts.render import CHART, ENVIRONMENTS, Body, Helm, container, variables
 
 pytestmark = pytest.mark.charts
@@ -25,6 +26,7 @@ EVERYTHING: dict[str, Any] = {
     "env": [{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://jaeger:4317"}],
     "envFrom": [{"secretRef": {"name": "more"}}],
     "imagePullSecrets": [{"name": "registry"}],
+    "temporal": {"tls": {"existingSecret": "certificate"}, "apiKey": {"existingSecret": "key"}},
     "workerDefaults": {"nodeSelector": {"a": "b"}, "tolerations": [{"operator": "Exists"}]},
 }
 
@@ -77,11 +79,45 @@ def test_every_process_starts_with_what_is_rendered(
         with monkeypatch.context() as patch:
             for name, value in variables(pod).items():
                 patch.setenv(name, str(file) if name == CONFIG_VARIABLE else value or "x:")
-            settings = load_settings()
+            settings = load_settings(connects=False)
         assert settings.temporal.address == "temporal-frontend.temporal:7233"
         assert settings.temporal.namespace == "production"
         assert settings.temporal.rpc_timeout_s == 4.5
         assert settings.temporal.worker.workflow_cache_size == 1_000_000
+
+
+def test_certificates_and_api_key_are_files_that_can_be_renewed(
+    helm: Helm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pods = helm.template({**EVERYTHING, "config": {}}).templates()
+    assert len(pods) == 4
+    for pod in pods.values():
+        with monkeypatch.context() as patch:
+            for name, value in variables(pod).items():
+                patch.setenv(name, value or "x:")
+            temporal = load_settings(connects=False).temporal
+        assert _secret_of(pod, temporal.tls.server_ca_file) == ("certificate", "ca.crt")
+        assert _secret_of(pod, temporal.tls.client_cert_file) == ("certificate", "tls.crt")
+        assert _secret_of(pod, temporal.tls.client_key_file) == ("certificate", "tls.key")
+        assert _secret_of(pod, temporal.api_key_file) == ("key", "api-key")
+        assert speaks_tls(temporal)
+
+
+def test_only_what_a_secret_has_is_mounted(helm: Helm) -> None:
+    for tls, files in (
+        ({"authority": ""}, {"CLIENT_CERT", "CLIENT_KEY"}),
+        ({"certificate": "", "key": ""}, {"SERVER_CA"}),
+        ({"certificate": "chain.pem"}, {"SERVER_CA", "CLIENT_CERT", "CLIENT_KEY"}),
+    ):
+        pods = helm.template({"temporal": {"tls": {"existingSecret": "certificate", **tls}}}).templates()
+        for pod in pods.values():
+            named = {name for name in variables(pod) if "TLS" in name or "API_KEY" in name}
+            assert named == {f"FLEET_TEMPORAL__TLS__{file}_FILE" for file in files}
+            (volume,) = (each["secret"] for each in pod["volumes"] if "secret" in each)
+            assert len(volume["items"]) == len(files)
+            assert all(item["key"] for item in volume["items"])
+    for pod in helm.template().templates().values():
+        assert not any("secret" in volume for volume in pod["volumes"])
 
 
 def test_probes_ask_where_the_process_listens(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,6 +208,17 @@ def test_the_notes_say_how_to_see_that_nothing_is_open_on_a_retired_queue(helm4:
     assert 'TaskQueue="payments"' not in notes  # it has activities alone: no workflow is ever on it
     assert notes.count(f"""{count}'ExecutionStatus="Running" AND StartTime < "20""") == 2
     assert "retired" not in helm4.notes()
+
+
+def _secret_of(pod: Body, path: str) -> tuple[str, str]:
+    """The Secret and its key behind a file; mounted so that a renewal arrives, and readable for the pod's user."""
+    (mount,) = (each for each in container(pod)["volumeMounts"] if path.startswith(f"{each['mountPath']}/"))
+    assert mount["readOnly"]
+    assert "subPath" not in mount
+    secret = next(volume["secret"] for volume in pod["volumes"] if volume["name"] == mount["name"])
+    assert secret["defaultMode"] & 0o004, "neither owner nor group: it is root's, and there is no fsGroup"
+    (key,) = (item["key"] for item in secret["items"] if f"{mount['mountPath']}/{item['path']}" == path)
+    return secret["secretName"], key
 
 
 def _understood(body: Body) -> Body:

@@ -61,11 +61,38 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
             "temporal.address=temporal-frontend.temporal:7233."
         ),
     ),
-    "TLS, which is not there yet": (
-        {"temporal": {"tls": {"existingSecret": "certificate"}}},
+    "a certificate without its key": (
+        {"temporal": {"tls": {"existingSecret": "certificate", "key": ""}}},
+        ("temporal.tls.certificate and temporal.tls.key belong together: name both keys of the Secret, or empty both."),
+    ),
+    "a Secret of which nothing is used": (
+        {"temporal": {"tls": {"existingSecret": "certificate", "authority": "", "certificate": "", "key": ""}}},
+        ("temporal.tls.existingSecret is set, and no key of it is used: name authority, or certificate and key."),
+    ),
+    "certificates, and TLS switched off": (
+        {"temporal": {"tls": {"existingSecret": "c"}}, "config": {"temporal": {"tls": {"enabled": False}}}},
+        ("config.temporal.tls.enabled is false, and temporal.tls.existingSecret names certificates: leave one out."),
+    ),
+    "certificates in two places": (
+        {"temporal": {"tls": {"existingSecret": "c"}}, "config": {"temporal": {"tls": {"client_cert_file": "/c"}}}},
+        "config.temporal.tls.client_cert_file would have no effect: set temporal.tls.",
+    ),
+    "an API key in two places": (
+        {"temporal": {"apiKey": {"existingSecret": "key"}}, "config": {"temporal": {"api_key_file": "/key"}}},
+        "config.temporal.api_key_file would have no effect: set temporal.apiKey.",
+    ),
+    "an API key that everybody may read": (
+        {"config": {"temporal": {"api_key": "sesame"}}},
         (
-            "temporal.tls and temporal.apiKey are for a later version: this one speaks plaintext to Temporal, so leave "
-            "them empty."
+            "config.temporal.api_key would be readable in a ConfigMap: put it into a Secret, and name that in "
+            "temporal.apiKey.existingSecret."
+        ),
+    ),
+    "a private key that everybody may read": (
+        {"config": {"temporal": {"tls": {"client_key_data": "PEM"}}}},
+        (
+            "config.temporal.tls.client_key_data would be readable in a ConfigMap: put it into a Secret, and name that "
+            "in temporal.tls.existingSecret."
         ),
     ),
     "a manifest that is none": (

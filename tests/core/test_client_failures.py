@@ -180,3 +180,8 @@ def test_files_that_are_missing_or_hold_something_else(papers: Papers, temporal_
         ({"api_key_file": str(tmp_path)}, "cannot be read (Is a directory)", "API_KEY_FILE"),
     ):
         says(failure(settings(temporal_address, **section)), fact, setting)
+
+
+def test_certificates_are_not_read_where_tls_is_switched_off(temporal_address: str, tmp_path: Path) -> None:
+    off = settings(temporal_address, tls={"enabled": False, "server_ca_file": str(tmp_path / "gone")})
+    assert asyncio.run(TemporalClientService(off).health_check()).ok

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import uuid
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +15,12 @@ from temporalio.client import WorkflowFailureError
 
 from app.core.services.temporal import temporal_client
 from app.core.services.temporal.temporal_client import TemporalClientService
+from app.scaling.autoscaler import Autoscaler
 from tests.core.temporal_front import put, settings, tls
 from tests.parts.authority import Authority, Certificate
 from tests.parts.grpc_proxy import Proxy, grpc_proxy
+from tests.scaling.looks import POLICY
+from tests.scaling.test_autoscaler import fleet_of
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +66,18 @@ def test_a_renewed_client_certificate_makes_a_new_client(front: Proxy, authority
         assert await service.get_client() is second
         assert (await service.health_check()).ok
         assert await first.service_client.check_health(), "what still holds the old client may finish with it"
+
+    asyncio.run(renew())
+
+
+def test_the_old_client_goes_when_nobody_holds_it(front: Proxy, authority: Authority, own: Certificate) -> None:
+    async def renew() -> None:
+        service = TemporalClientService(settings(front.address, tls=tls(authority, own)))
+        old = weakref.ref(await service.get_client())
+        become(own, authority.issue("renewed"))
+        assert (await service.health_check()).ok
+        gc.collect()
+        assert old() is None
 
     asyncio.run(renew())
 
@@ -229,3 +246,18 @@ def test_files_are_looked_at_now_and_then_only(
         assert await service.get_client() is first
 
     asyncio.run(soon())
+
+
+def test_the_next_look_of_an_autoscaler_uses_what_was_renewed(
+    front: Proxy, authority: Authority, own: Certificate
+) -> None:
+    async def look_twice() -> None:
+        service = TemporalClientService(settings(front.address, tls=tls(authority, own)))
+        autoscaler = Autoscaler(service.get_client, fleet_of(POLICY), poll_s=1, heartbeat_interval_s=1)
+        await autoscaler.tick()
+        become(own, authority.issue("renewed"))
+        await autoscaler.tick()
+
+    asyncio.run(look_twice())
+    assert len(front.peers) == 2
+    assert front.calls["ListWorkers"] == 2

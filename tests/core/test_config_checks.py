@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from app.core.config.model import Settings
-from app.core.config.resolve import override_errors
+from app.core.config.resolve import override_errors, worker_settings
 from app.core.config.review import warnings
 
 
@@ -50,13 +50,13 @@ def test_settings_that_just_fit_are_not_refused() -> None:
     )
 
 
-def test_a_queues_drain_must_fit_the_grace_too() -> None:
+def test_a_queue_that_other_processes_serve_may_drain_for_longer() -> None:
+    """The chart gives each pod its own grace; the file that all of them read holds every queue."""
     given = settings(
         temporal={"worker": {"termination_grace_s": 75}}, queues={"orders": {"worker": {"drain_timeout_s": 120}}}
     )
-    ((path, sentence, _),) = override_errors(given)
-    assert path == ("queues", "orders", "worker")
-    assert "(128) is above termination_grace_s (75)" in sentence
+    assert list(override_errors(given)) == []
+    assert worker_settings(given, "orders").drain_timeout_s == 120
 
 
 def test_one_attempt_is_warned_of_wherever_it_is_said() -> None:

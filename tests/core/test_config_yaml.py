@@ -160,11 +160,12 @@ def test_anchors_and_merges_are_yaml_as_ever(file: Path) -> None:
     settings = loaded(
         file,
         "queues:\n  a: &like\n    scaling: {max_replicas: 3}\n    worker: {drain_timeout: 9}\n  b: *like\n"
-        "  c: {<<: *like, worker: {drain_timeout_s: 8}}\n  d:\n",
+        "  c: &own {<<: *like, worker: {drain_timeout_s: 8}}\n  d:\n  e: *own\n",
     )
     assert settings.queues["a"] == settings.queues["b"]
     assert settings.queues["b"].worker == {"drain_timeout_s": 9}
     assert (settings.queues["c"].scaling, settings.queues["c"].worker) == ({"max_replicas": 3}, {"drain_timeout_s": 8})
+    assert settings.queues["e"] == settings.queues["c"]
     assert "d" not in settings.queues, "an empty section says nothing"
 
 

@@ -8,7 +8,7 @@ request and one answer, so bytes go through as they are.
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -37,8 +37,10 @@ class Proxy:
     """Methods that need no key; these are what the server's default authorizer allows everybody."""
     calls: Counter[str] = field(default_factory=Counter)
     """By method name."""
-    peers: set[str] = field(default_factory=set)
-    """Address of each connection that made a call."""
+    limits_s: dict[str, float | None] = field(default_factory=dict)
+    """By method name: the time that the last call was given."""
+    peers: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """By address of a connection: its calls by method name."""
     keys: list[str] = field(default_factory=list)
     """The `authorization` headers, without repetition."""
 
@@ -62,8 +64,10 @@ class _Forward(grpc.GenericRpcHandler):  # type: ignore[misc]
         metadata = dict(context.invocation_metadata())
         key = metadata.get("authorization", "")
         with self._lock:
-            self._proxy.calls[method.rpartition("/")[2]] += 1
-            self._proxy.peers.add(context.peer())
+            name = method.rpartition("/")[2]
+            self._proxy.calls[name] += 1
+            self._proxy.limits_s[name] = context.time_remaining()
+            self._proxy.peers[context.peer()][name] += 1
             if key not in self._proxy.keys:
                 self._proxy.keys.append(key)
         wanted = self._proxy.api_key

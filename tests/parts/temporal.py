@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,12 +33,26 @@ def temporal_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         stop_server(process)
 
 
-def start_server(folder: Path, port: int) -> subprocess.Popen[bytes]:
+@contextmanager
+def own_server(folder: Path, *dynamic_config: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A server that a test may stop, freeze or configure: (host:port, process); `dynamic_config` as key=value."""
+    process = start_server(folder, (port := free_port("127.0.0.1")), *dynamic_config)
+    try:
+        asyncio.run(ready(address := f"127.0.0.1:{port}", process, folder / "log"))
+        yield address, process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGCONT)
+            stop_server(process)
+
+
+def start_server(folder: Path, port: int, *dynamic_config: str) -> subprocess.Popen[bytes]:
     """Start a server with its data in `folder`; it leads a session of its own."""
+    line = command(folder, port, free_port("127.0.0.1"))
+    for value in dynamic_config:
+        line += ["--dynamic-config-value", value]
     with (folder / "log").open("ab") as log:
-        return subprocess.Popen(
-            command(folder, port, free_port("127.0.0.1")), stdout=log, stderr=log, start_new_session=True
-        )
+        return subprocess.Popen(line, stdout=log, stderr=log, start_new_session=True)
 
 
 def stop_server(process: subprocess.Popen[bytes]) -> None:

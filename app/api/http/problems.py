@@ -1,4 +1,7 @@
-"""Errors as `application/problem+json` (RFC 9457), with the status a caller can act on."""
+"""Errors as `application/problem+json` (RFC 9457), with the status a caller can act on.
+
+`install(app)` is for any FastAPI app: whatever the Temporal client raises in a route needs no handling there.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from collections.abc import Mapping
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -14,53 +19,86 @@ from app.core.services.temporal.temporal_client import TemporalUnavailable
 
 RETRY_AFTER_S = 1
 
+_TOO_LARGE = ("size exceeds limit", "exceeds size limit", "larger than max")
+"""Of an input over 2 MiB, a memo over its own limit, and a message over 4 MiB."""
+
+_UNAVAILABLE = (503, "Temporal is unavailable")
 _STATUS: Mapping[RPCStatusCode, tuple[int, str]] = {
     RPCStatusCode.NOT_FOUND: (404, "no such workflow"),
     RPCStatusCode.ALREADY_EXISTS: (409, "already exists"),
-    RPCStatusCode.INVALID_ARGUMENT: (400, "Temporal refuses the request"),
+    RPCStatusCode.FAILED_PRECONDITION: (409, "not possible as things stand"),
+    RPCStatusCode.INVALID_ARGUMENT: (422, "Temporal refuses the request"),
     RPCStatusCode.RESOURCE_EXHAUSTED: (429, "Temporal limits the rate"),
-    RPCStatusCode.UNAVAILABLE: (503, "Temporal is unavailable"),
+    RPCStatusCode.UNAVAILABLE: _UNAVAILABLE,
     RPCStatusCode.DEADLINE_EXCEEDED: (503, "Temporal did not answer in time"),
     RPCStatusCode.CANCELLED: (503, "Temporal did not answer in time"),
+    # Ours to mend, not the caller's: it is this API that Temporal does not permit.
+    RPCStatusCode.PERMISSION_DENIED: _UNAVAILABLE,
+    RPCStatusCode.UNAUTHENTICATED: _UNAVAILABLE,
 }
 
 
-def problem(status: int, title: str, detail: str, **more: object) -> JSONResponse:
-    """One problem document."""
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status in (429, 503) else None
+def problem(
+    status: int, title: str, detail: str, headers: Mapping[str, str] | None = None, **more: object
+) -> JSONResponse:
+    """One problem document; `more` are members of its own."""
+    later = {"Retry-After": str(RETRY_AFTER_S)} if status in (429, 503) else {}
     return JSONResponse(
         {"title": title, "status": status, "detail": detail, **more},
         status,
-        headers=headers,
+        headers={**later, **(headers or {})},
         media_type="application/problem+json",
     )
 
 
 def install(app: FastAPI) -> None:
-    """Map the errors that routes let through."""
+    """Map the errors that routes let through, and FastAPI's own."""
+    app.add_exception_handler(TemporalUnavailable, _unavailable)
+    app.add_exception_handler(TimeoutError, _timeout)
+    app.add_exception_handler(WorkflowAlreadyStartedError, _duplicate)
+    app.add_exception_handler(RPCError, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
 
-    @app.exception_handler(TemporalUnavailable)
-    async def unavailable(_request: Request, error: TemporalUnavailable) -> JSONResponse:
-        return problem(503, "Temporal is unavailable", str(error))
 
-    @app.exception_handler(TimeoutError)
-    async def timeout(_request: Request, _error: TimeoutError) -> JSONResponse:
-        return problem(503, "Temporal did not answer in time", "Ask again; a start with the same id is not repeated.")
+async def _unavailable(_request: Request, error: Exception) -> JSONResponse:
+    return problem(*_UNAVAILABLE, str(error))
 
-    @app.exception_handler(WorkflowAlreadyStartedError)
-    async def duplicate(_request: Request, error: WorkflowAlreadyStartedError) -> JSONResponse:
-        return problem(
-            409, "already started", f"workflow {error.workflow_id} was started before", workflow_id=error.workflow_id
-        )
 
-    @app.exception_handler(RPCError)
-    async def refused(_request: Request, error: RPCError) -> JSONResponse:
-        status, title = _STATUS.get(error.status, (502, "Temporal answered with an error"))
-        return problem(status, title, error.message)
+async def _timeout(_request: Request, _error: Exception) -> JSONResponse:
+    return problem(503, "Temporal did not answer in time", "Ask again; a start with the same id is not repeated.")
 
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [{"path": ".".join(map(str, line["loc"])), "message": line["msg"]} for line in error.errors()]
-        return problem(
-            422, "the request is not valid", "; ".join(f"{e['path']}: {e['message']}" for e in errors), errors=errors
-        )
+
+async def _duplicate(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, WorkflowAlreadyStartedError)
+    detail = f"workflow {error.workflow_id} was started before"
+    return problem(409, "already started", detail, workflow_id=error.workflow_id)
+
+
+async def _refused(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RPCError)
+    status, title = _STATUS.get(error.status, (502, "Temporal answered with an error"))
+    if any(text in error.message for text in _TOO_LARGE):
+        status, title = 413, "too large for Temporal"
+    elif any(detail.Is(NamespaceNotFoundFailure.DESCRIPTOR) for detail in error.grpc_status.details):
+        status, title = _UNAVAILABLE
+    return problem(status, title, error.message)
+
+
+async def _invalid(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    errors = [{"path": ".".join(map(str, line["loc"])), "message": line["msg"]} for line in error.errors()]
+    detail = "; ".join(f"{each['path']}: {each['message']}" for each in errors)
+    return problem(422, "the request is not valid", detail, errors=errors)
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    title = {404: "not found", 405: "method not allowed", 409: "conflict", 413: "the request is too large"}
+    detail = f"{request.method} {request.url.path}" if error.status_code in (404, 405) else str(error.detail)
+    return problem(error.status_code, title.get(error.status_code, str(error.detail)), detail, error.headers)
+
+
+async def _unexpected(_request: Request, _error: Exception) -> JSONResponse:
+    return problem(500, "internal error", "The log of the API says what went wrong.")

@@ -44,7 +44,12 @@ def merged(base: S, *overrides: Mapping[str, Any]) -> S:
 
 def worker_settings(settings: Settings, queue: str) -> WorkerSettings:
     override = settings.queues[queue].worker if queue in settings.queues else {}
-    return merged(settings.temporal.worker, override)
+    return merged(_of_any_process(settings.temporal.worker), override)
+
+
+def _of_any_process(worker: WorkerSettings) -> WorkerSettings:
+    """Without the grace of this process: the file may well hold queues that processes with a longer one serve."""
+    return worker.model_copy(update={"termination_grace_s": None})
 
 
 def scaling_settings(settings: Settings, queue: str) -> ScalingSettings:
@@ -72,7 +77,7 @@ def override_errors(settings: Settings) -> Iterator[tuple[Loc, str, str]]:
         for key in set(section.worker) & set(WorkerSettings.model_fields) - set(OF_A_QUEUE):
             why = f"belongs to the process, not to a queue (of a queue: {', '.join(OF_A_QUEUE)})"
             yield ("queues", queue, "worker", key), why, ""
-        yield from _errors(settings.temporal.worker, section.worker, ("queues", queue, "worker"))
+        yield from _errors(_of_any_process(settings.temporal.worker), section.worker, ("queues", queue, "worker"))
         yield from _errors(settings.temporal.activities, section.activities, ("queues", queue, "activities"))
         yield from _errors(settings.scaling, section.scaling, ("queues", queue, "scaling"))
     for name, override in settings.temporal.activity.items():

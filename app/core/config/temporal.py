@@ -20,7 +20,8 @@ class TlsSettings(Section):
     """TLS towards Temporal. Files are read again when they change, so that certificates rotate without a restart."""
 
     enabled: bool | None = Field(
-        default=None, description="Whether TLS is spoken; empty: when a certificate or an API key is given."
+        default=None,
+        description="Whether TLS is spoken; empty: when a certificate, a server name or an API key is given.",
     )
     server_ca_file: str = Field(
         default="", description="PEM file of the authority that signed the server's certificate; empty: the system's."

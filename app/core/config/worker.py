@@ -82,7 +82,7 @@ class WorkerSettings(Section):
     termination_grace_s: Seconds | None = Field(
         default=None,
         description="When the process is killed after SIGTERM (terminationGracePeriodSeconds of its pod); the three "
-        "times above must fit in. Empty: nobody kills it.",
+        "times above must fit in. Empty: nobody kills it. The Helm chart sets it.",
     )
     health_host: str = Field(default="127.0.0.1", description="Address that /livez, /readyz and /metrics listen on.")
     health_port: Port = Field(default=0, description="Their port; 0 takes a free one and logs it.")

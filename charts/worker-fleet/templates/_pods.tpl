@@ -26,6 +26,11 @@ volumes:
   - name: config
     configMap: {name: {{ include "worker-fleet.name" (list (index . 0).Release.Name "fleet-config") }}}
 {{- end }}
+{{- range include "worker-fleet.secrets" (index . 0) | fromJsonArray }}
+  - name: {{ .name }}
+    # Readable for our user, who is neither root nor of its group.
+    secret: {secretName: {{ .secretName | quote }}, defaultMode: 0444, items: {{ toJson .items }}}
+{{- end }}
 {{- end -}}
 
 {{- define "worker-fleet.container" -}}
@@ -40,6 +45,38 @@ volumeMounts:
 {{- if .Values.config }}
   - {name: config, mountPath: /etc/worker-fleet, readOnly: true}
 {{- end }}
+{{- range include "worker-fleet.secrets" . | fromJsonArray }}
+  # A folder and not a subPath: the kubelet never writes a renewed Secret to a file that is mounted alone.
+  - {name: {{ .name }}, mountPath: /var/run/secrets/{{ .name }}, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{/* The Secrets that are mounted, as JSON: [{name, secretName, items, env: the variables that name their files}]. */}}
+{{- define "worker-fleet.secrets" -}}
+{{- $tls := .Values.temporal.tls -}}
+{{- $apiKey := .Values.temporal.apiKey -}}
+{{- $secrets := list -}}
+{{- range $secret := list
+  (dict "name" "temporal-tls" "secretName" $tls.existingSecret "files" (list
+    (dict "key" $tls.authority "path" "ca.crt" "variable" "FLEET_TEMPORAL__TLS__SERVER_CA_FILE")
+    (dict "key" $tls.certificate "path" "tls.crt" "variable" "FLEET_TEMPORAL__TLS__CLIENT_CERT_FILE")
+    (dict "key" $tls.key "path" "tls.key" "variable" "FLEET_TEMPORAL__TLS__CLIENT_KEY_FILE")))
+  (dict "name" "temporal-api-key" "secretName" $apiKey.existingSecret "files" (list
+    (dict "key" $apiKey.key "path" "api-key" "variable" "FLEET_TEMPORAL__API_KEY_FILE")))
+-}}
+{{- if .secretName -}}
+{{- $items := list -}}
+{{- $files := list -}}
+{{- range .files -}}
+{{- if .key -}}
+{{- $items = append $items (pick . "key" "path") -}}
+{{- $files = append $files (dict "name" .variable "value" (printf "/var/run/secrets/%s/%s" $secret.name .path)) -}}
+{{- end -}}
+{{- end -}}
+{{- $secrets = append $secrets (dict "name" .name "secretName" .secretName "items" $items "env" $files) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $secrets -}}
 {{- end -}}
 
 {{/* Annotations of pods: a changed configuration rolls them. */}}
@@ -75,6 +112,11 @@ checksum/config: {{ toJson .Values.config | sha256sum }}
   value: {{ .Values.temporal.address | quote }}
 - name: FLEET_TEMPORAL__NAMESPACE
   value: {{ .Values.temporal.namespace | quote }}
+{{- range include "worker-fleet.secrets" . | fromJsonArray }}
+{{- with .env }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{/*

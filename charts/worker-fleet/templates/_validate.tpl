@@ -43,8 +43,22 @@
 {{- if not $values.temporal.address -}}
 {{- $problems = append $problems "temporal.address is empty: name the frontend of Temporal as host:port, e.g. --set temporal.address=temporal-frontend.temporal:7233." -}}
 {{- end -}}
-{{- if or $values.temporal.tls.existingSecret $values.temporal.apiKey.existingSecret -}}
-{{- $problems = append $problems "temporal.tls and temporal.apiKey are for a later version: this one speaks plaintext to Temporal, so leave them empty." -}}
+{{- with $values.temporal.tls -}}
+{{- if ne (empty .certificate) (empty .key) -}}
+{{- $problems = append $problems "temporal.tls.certificate and temporal.tls.key belong together: name both keys of the Secret, or empty both." -}}
+{{- end -}}
+{{- if and .existingSecret (not .authority) (not .certificate) -}}
+{{- $problems = append $problems "temporal.tls.existingSecret is set, and no key of it is used: name authority, or certificate and key." -}}
+{{- end -}}
+{{- end -}}
+{{- $spoken := dict -}}
+{{- with ($values.config).temporal -}}
+{{- $spoken = get (ternary . dict (kindIs "map" .)) "tls" -}}
+{{- end -}}
+{{- if and $values.temporal.tls.existingSecret (kindIs "map" $spoken) -}}
+{{- if eq (toString (get $spoken "enabled")) "false" -}}
+{{- $problems = append $problems "config.temporal.tls.enabled is false, and temporal.tls.existingSecret names certificates: leave one out." -}}
+{{- end -}}
 {{- end -}}
 
 {{- if and $values.ledger.url $values.ledger.existingSecret.name -}}
@@ -55,13 +69,19 @@
 {{- $problems = append $problems "The example's queues share a ledger: set ledger.existingSecret.name to a Secret with an SQLAlchemy URL under the key `url` (or ledger.url)." -}}
 {{- end -}}
 
-{{- range $path, $instead := include "worker-fleet.elsewhere" . | fromYaml -}}
+{{- $readable := dict "temporal.api_key" "temporal.apiKey" "temporal.tls.client_key_data" "temporal.tls" -}}
+{{- range $sentence, $paths := dict
+  "config.%s would have no effect: %s." (include "worker-fleet.elsewhere" . | fromYaml)
+  "config.%s would be readable in a ConfigMap: put it into a Secret, and name that in %s.existingSecret." $readable
+-}}
+{{- range $path, $instead := $paths -}}
 {{- $node := $values.config -}}
 {{- range $step := splitList "." $path -}}
 {{- $node = ternary (get (ternary $node dict (kindIs "map" $node)) $step) "" (kindIs "map" $node) -}}
 {{- end -}}
 {{- if $node -}}
-{{- $problems = append $problems (printf "config.%s would have no effect: %s." $path $instead) -}}
+{{- $problems = append $problems (printf $sentence $path $instead) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- range $queue, $section := ($values.config).queues -}}
@@ -97,6 +117,14 @@
 {{- define "worker-fleet.elsewhere" -}}
 temporal.address: set temporal.address
 temporal.namespace: set temporal.namespace
+{{- if .Values.temporal.tls.existingSecret }}
+temporal.tls.server_ca_file: set temporal.tls
+temporal.tls.client_cert_file: set temporal.tls
+temporal.tls.client_key_file: set temporal.tls
+{{- end }}
+{{- if .Values.temporal.apiKey.existingSecret }}
+temporal.api_key_file: set temporal.apiKey
+{{- end }}
 temporal.worker.drain_timeout_s: set workerDefaults.drainSeconds
 temporal.worker.max_concurrent_activities: set workerDefaults.slots
 temporal.worker.build_id: set image.tag

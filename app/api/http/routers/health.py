@@ -1,4 +1,4 @@
-"""/healthz: the process answers. /readyz: Temporal and the namespace answer too."""
+"""/healthz: the process answers. /readyz: Temporal and the namespace answer too, unless Temporal is switched off."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ async def healthz() -> dict[str, bool]:
 async def readyz(
     response: Response, temporal: Annotated[TemporalClientService, Depends(get_temporal_service)]
 ) -> dict[str, object]:
+    if not temporal.is_enabled:
+        return {"ok": True, "temporal": {"enabled": False}}
     health = await temporal.health_check()
     if not health.ok:
         response.status_code = 503

@@ -1,15 +1,16 @@
-"""The example's routes: place an order, look at it."""
+"""The example's routes: place an order, look at it, call it off."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Response
-from pydantic import BaseModel
-from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
+from fastapi import APIRouter, Depends, HTTPException, Query, Response
+from pydantic import BaseModel, Field
+from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDReusePolicy
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from app.api.http.deps import get_temporal_service
 from app.core.services.temporal.temporal_client import TemporalClientService
@@ -18,15 +19,24 @@ from app.worker.workflows.orders import OrderWorkflow
 
 router = APIRouter(prefix="/orders", tags=["orders"])
 
+MAX_WAIT_S = 30
+"""Longest wait that a GET may ask for: proxies between here and the caller give up a minute or so after."""
+
 Temporal = Annotated[TemporalClientService, Depends(get_temporal_service)]
 
 
 class Placed(BaseModel):
-    """An order that was accepted."""
+    """What was accepted, and the workflow that does it."""
 
     order_id: str
     workflow_id: str
     run_id: str | None
+
+
+class Cancellation(BaseModel):
+    """Why an order is called off; the workflow's state shows it."""
+
+    reason: str = Field(default="", max_length=500)
 
 
 class OrderView(BaseModel):
@@ -56,30 +66,60 @@ async def place_order(order: OrderInput, response: Response, temporal: Temporal)
 
 
 @router.get("/{order_id}")
-async def get_order(order_id: OrderId, temporal: Temporal) -> OrderView:
-    """Where an order stands; 404 for one that was never placed."""
-    async with asyncio.timeout(2 * temporal.rpc_timeout.total_seconds()):
+async def get_order(
+    order_id: OrderId, temporal: Temporal, wait: Annotated[float, Query(ge=0, le=MAX_WAIT_S)] = 0
+) -> OrderView:
+    """Where an order stands, after it has ended or `wait` seconds have passed; 404 for one that was never placed."""
+    limit_s = temporal.rpc_timeout.total_seconds()
+    async with asyncio.timeout(limit_s):
         client = await temporal.get_client()
         handle = client.get_workflow_handle_for(OrderWorkflow.run, _workflow_id(order_id))
-        described = await handle.describe(rpc_timeout=temporal.rpc_timeout)
-        status = described.status or WorkflowExecutionStatus.RUNNING
-        view = OrderView(order_id=order_id, workflow_id=handle.id, status=status.name.lower())
-        if status == WorkflowExecutionStatus.RUNNING:
-            view.step = await _step(handle, temporal)
-        else:
-            try:
-                view.result = await handle.result()
-                view.status = view.result.status
-            except WorkflowFailureError as failure:
-                view.error = _root_cause(failure)
+        status = await _status(handle)
+    if status == WorkflowExecutionStatus.RUNNING and wait:
+        with suppress(TimeoutError, WorkflowFailureError):
+            await asyncio.wait_for(handle.result(), wait)
+        async with asyncio.timeout(limit_s):
+            status = await _status(handle)
+    view = OrderView(order_id=order_id, workflow_id=handle.id, status=status.name.lower())
+    if status == WorkflowExecutionStatus.RUNNING:
+        view.step = await _step(handle, limit_s)
         return view
+    try:
+        async with asyncio.timeout(limit_s):
+            view.result = await handle.result()
+        view.status = view.result.status
+    except WorkflowFailureError as failure:
+        view.error = _root_cause(failure)
+    return view
 
 
-async def _step(handle: Any, temporal: TemporalClientService) -> str | None:
+@router.post("/{order_id}/cancel", status_code=202)
+async def cancel_order(order_id: OrderId, temporal: Temporal, cancellation: Cancellation | None = None) -> Placed:
+    """Ask the order's workflow to stop and undo; 404 for one that was never placed, 409 for one that has ended."""
+    async with asyncio.timeout(temporal.rpc_timeout.total_seconds()):
+        client = await temporal.get_client()
+        handle = client.get_workflow_handle_for(OrderWorkflow.run, _workflow_id(order_id))
+        try:
+            await handle.signal(OrderWorkflow.cancel, args=[(cancellation or Cancellation()).reason])
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+            # Temporal says "not found" of an ended workflow too; for one that never was, this raises it again.
+            status = await _status(handle)
+            raise HTTPException(409, f"order {order_id} has ended: {status.name.lower()}") from None
+    return Placed(order_id=order_id, workflow_id=handle.id, run_id=handle.run_id)
+
+
+async def _status(handle: WorkflowHandle[Any, Any]) -> WorkflowExecutionStatus:
+    return (await handle.describe()).status or WorkflowExecutionStatus.RUNNING
+
+
+async def _step(handle: WorkflowHandle[Any, Any], limit_s: float) -> str | None:
     """The workflow's own word; none while no worker can answer, which must not fail the whole view."""
     try:
-        state: dict[str, Any] = await handle.query(OrderWorkflow.state, rpc_timeout=temporal.rpc_timeout)
-    except RPCError:
+        async with asyncio.timeout(limit_s):
+            state: dict[str, Any] = await handle.query(OrderWorkflow.state)
+    except (RPCError, TimeoutError):
         return None
     return state.get("step")
 

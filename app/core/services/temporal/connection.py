@@ -16,7 +16,7 @@ from typing import TypedDict
 from temporalio.service import TLSConfig
 
 from app.core.config import named
-from app.core.config.model import TemporalSettings
+from app.core.config.temporal import TemporalSettings, TlsSettings
 
 Stamp = tuple[tuple[str, int, int, int], ...]
 
@@ -64,9 +64,9 @@ def speaks_tls(settings: TemporalSettings) -> bool:
 
 
 def read(settings: TemporalSettings) -> Credentials:
-    """The credentials as they are now. Raises CredentialsUnusable."""
+    """The credentials as they are now; those of TLS where it is spoken. Raises CredentialsUnusable."""
     before = stamp(settings)
-    tls = settings.tls
+    tls = settings.tls if speaks_tls(settings) else TlsSettings()
     found = Credentials(
         server_ca=_read("tls.server_ca_file", tls.server_ca_file, _check_authority) or _pem(tls.server_ca_data),
         client_cert=_read("tls.client_cert_file", tls.client_cert_file) or _pem(tls.client_cert_data),

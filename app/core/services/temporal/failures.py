@@ -15,7 +15,7 @@ from collections.abc import Callable
 from temporalio.service import RPCError, RPCStatusCode
 
 from app.core.config import named
-from app.core.config.model import TemporalSettings
+from app.core.config.temporal import TemporalSettings
 from app.core.services.temporal.connection import (
     CredentialsUnusable,
     has_api_key,

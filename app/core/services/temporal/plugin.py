@@ -22,6 +22,7 @@ from temporalio.plugin import SimplePlugin
 from temporalio.worker import Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
+from app.core.services.temporal.arguments import FittingArguments
 from app.core.services.temporal.payloads import LimitedPayloadConverter, PayloadLimits, learn_limit
 from app.core.telemetry import tracing
 
@@ -38,7 +39,7 @@ class FleetPlugin(SimplePlugin):
             "worker-fleet",
             data_converter=_pydantic_unless_chosen,
             workflow_runner=self._share_modules,
-            interceptors=[PayloadLimits()],
+            interceptors=[FittingArguments(), PayloadLimits()],
             # Raised by workflow code on bad data; as a mere task failure the run would stay "Running" for ever.
             workflow_failure_exception_types=[pydantic.ValidationError],
         )

@@ -21,7 +21,7 @@ from temporalio.client import Client, Plugin
 from temporalio.runtime import Runtime
 from temporalio.service import RetryConfig, RPCError
 
-from app.core.config.model import TemporalSettings
+from app.core.config.temporal import TemporalSettings
 from app.core.services.temporal import connection
 from app.core.services.temporal.connection import Credentials
 from app.core.services.temporal.failures import TemporalDisabled, TemporalUnavailable, unavailable

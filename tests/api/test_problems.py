@@ -1,0 +1,154 @@
+"""What a caller of any app of ours is told when Temporal cannot do it: the right status, without hanging."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from httpx2 import Response
+
+from app.api.http.app import create_app
+from app.api.http.deps import get_temporal_service
+from app.core.config.temporal import TemporalSettings
+from app.core.services.temporal.temporal_client import TemporalClientService
+from tests.api.apps import entered, own_app
+from tests.api.test_http import order
+from tests.parts.grpc_proxy import grpc_proxy
+from tests.parts.temporal import own_server, stop_server
+
+MIB = 1024 * 1024
+
+
+def start(client: TestClient, text: str = "") -> Response:
+    return client.post(f"/start/{uuid.uuid4()}", json=text)
+
+
+def told(answer: Response, status: int, title: str) -> str:
+    """The detail, after everything that all problems have in common was seen."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert (answer.status_code, body["status"], body["title"]) == (status, status, title)
+    assert ("retry-after" in answer.headers) == (status in (429, 503))
+    return str(body["detail"])
+
+
+def test_what_is_too_large_for_temporal_is_413(temporal_address: str) -> None:
+    with entered(own_app(), temporal_address) as client:
+        assert start(client, "x" * MIB).status_code == 200
+        assert "size exceeds limit" in told(start(client, "x" * (3 * MIB)), 413, "too large for Temporal")
+        # The body is within the limit, and escaped it is more than a gRPC message may be.
+        assert "larger than max" in told(start(client, "\\" * (2 * MIB - 99)), 413, "too large for Temporal")
+
+
+def test_a_body_over_the_limit_is_413_before_it_is_parsed(temporal_address: str) -> None:
+    def chunks() -> Iterator[bytes]:
+        for _ in range(5):
+            yield b"[" * MIB
+
+    with entered(own_app(), temporal_address) as client:
+        head = {"content-type": "application/json"}
+        assert "4194304 bytes" in told(
+            client.post("/start/x", content=b"[" * (5 * MIB), headers=head), 413, "the request is too large"
+        )
+        assert "4194304 bytes" in told(
+            client.post("/start/x", content=chunks(), headers=head), 413, "the request is too large"
+        )
+
+
+def test_over_the_rate_limit_is_429_with_retry_after(tmp_path: Path) -> None:
+    limited = ("frontend.namespaceRPS=1", "frontend.globalNamespaceRPS=1", "frontend.namespaceBurstRatio=1.0")
+    with own_server(tmp_path, *limited) as (address, _), entered(own_app(), address) as client:
+        refused = next(answer for answer in (start(client) for _ in range(50)) if answer.status_code != 200)
+        assert "rate limit exceeded" in told(refused, 429, "Temporal limits the rate")
+        assert refused.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize("app", [own_app(), create_app()], ids=["own", "example"])
+def test_a_server_that_goes_away_or_freezes_in_mid_life_is_503(app: FastAPI, tmp_path: Path) -> None:
+    def ask() -> Response:
+        return client.post("/orders", json=order()) if app.title.startswith("Worker") else start(client)
+
+    with own_server(tmp_path) as (address, process), entered(app, address) as client:
+        assert ask().status_code in (200, 202)
+        process.send_signal(signal.SIGSTOP)
+        assert told(ask(), 503, "Temporal did not answer in time")
+        process.send_signal(signal.SIGCONT)
+        assert ask().status_code in (200, 202)
+        stop_server(process)
+        assert told(ask(), 503, "Temporal is unavailable")
+
+
+def test_every_call_for_a_caller_who_waits_is_limited(temporal_address: str) -> None:
+    with grpc_proxy(temporal_address) as front, entered(create_app(), front.address) as client:
+        client.post("/orders", json=(body := order()))
+        client.get(f"/orders/{body['order_id']}")
+        client.post(f"/orders/{body['order_id']}/cancel")
+    for call in ("StartWorkflow", "DescribeWorkflow", "SignalWorkflow"):
+        assert 0 < (front.limits_s[f"{call}Execution"] or 99) <= 2
+    assert 0 < (front.limits_s["QueryWorkflow"] or 99) <= 2
+
+
+def test_a_server_that_never_answers_is_503() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with entered(create_app(), address, rpc_timeout_s=0.5) as client:
+            for answer in (
+                client.post("/orders", json=order()),
+                client.get("/orders/1"),
+                client.post("/orders/1/cancel"),
+            ):
+                assert answer.status_code == 503
+            assert client.get("/readyz").status_code == 503
+
+
+def test_a_missing_namespace_is_not_a_missing_workflow(temporal_address: str) -> None:
+    with entered(own_app(), temporal_address, namespace="nowhere") as client:
+        assert "nowhere" in told(start(client), 503, "Temporal is unavailable")
+
+
+def test_what_temporal_does_not_permit_us_is_no_fault_of_the_caller(temporal_address: str) -> None:
+    with (
+        grpc_proxy(temporal_address, api_key="right") as front,
+        entered(own_app(), front.address, api_key="wrong", tls={"enabled": False}) as client,
+    ):
+        assert "unauthorized" in told(start(client), 503, "Temporal is unavailable")
+
+
+def test_an_unforeseen_error_is_a_problem_document_without_its_text() -> None:
+    app = own_app()
+
+    @app.get("/broken")
+    async def broken() -> None:
+        raise LookupError("a secret")
+
+    answer = TestClient(app, raise_server_exceptions=False).get("/broken")
+    assert "secret" not in told(answer, 500, "internal error")
+
+
+def test_the_dependency_can_be_replaced(temporal_address: str) -> None:
+    app = own_app()
+    other = TemporalClientService(TemporalSettings(address=temporal_address, namespace="nowhere"))
+    app.dependency_overrides[get_temporal_service] = lambda: other
+    with entered(app, temporal_address) as client:
+        assert "nowhere" in told(start(client), 503, "Temporal is unavailable")
+
+
+def test_the_dependency_needs_no_fastapi() -> None:
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['fastapi', 'starlette', 'uvicorn']))\n"
+        "from app.api.http.deps import get_temporal_service, lifespan\n"
+        "from app.core.config import Settings, use\n"
+        "import json; use(Settings()); print(json.dumps(get_temporal_service().address))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == "127.0.0.1:7233"
