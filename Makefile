@@ -26,7 +26,7 @@ cluster: .installed-dev ## Leave a real one-node Kubernetes running (Linux, root
 	.venv/bin/python -m tests.cluster $(or $(ARGS),up)
 
 docs: .installed-local ## Write config.yaml, its reference and the chart's manifest of queues anew from the code
-	.venv/bin/fleet config >config.yaml.new && mv config.yaml.new config.yaml
+	TEMPORAL_CONFIG_FILE=/dev/null .venv/bin/fleet config >config.yaml.new && mv config.yaml.new config.yaml
 	mkdir -p docs
 	.venv/bin/fleet config --markdown >configuration.md.new && mv configuration.md.new docs/configuration.md
 	.venv/bin/fleet queues --manifest >queues.yaml.new && mv queues.yaml.new charts/worker-fleet/files/queues.yaml

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -25,13 +26,16 @@ _CODES = "exit codes: 0 all is well, 2 something is wrong (all of it is listed),
 def main(argv: list[str] | None = None) -> None:
     """Entry point; leaves with the exit codes of app.core.exit."""
     arguments = _arguments(argv)
+    if (here := str(Path.cwd())) not in sys.path:
+        # As `python -m` does: the user's own package lies here, and an installed script looks only beside itself.
+        sys.path.insert(0, here)
     # Warnings only: what the user should read, the commands print themselves.
     logs.configure("WARNING")
     from app.core.config.load import load_settings
 
     as_json = getattr(arguments, "json", False)
     try:
-        settings = use(load_settings(file=arguments.config, connects=False))
+        settings = use(load_settings(file=arguments.config, connects=getattr(arguments, "server", False)))
     except ConfigError as error:
         _refuse(error, as_json)
     from app.worker.problems import RegistrationError
@@ -118,8 +122,7 @@ def _dev(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _queues(settings: Settings, arguments: argparse.Namespace) -> int:
-    from app.core.config.review import warnings
-    from app.worker.discovery import discover, undeclared
+    from app.worker.discovery import discover, doubts
     from app.worker.queues import listing, task_queues
 
     registry = discover(settings)
@@ -133,11 +136,7 @@ def _queues(settings: Settings, arguments: argparse.Namespace) -> int:
         print(json.dumps({name: queue.as_json() for name, queue in queues.items()}, indent=2))
         return ExitCode.DRAINED
     print(listing(queues))
-    for doubt in (
-        *warnings(settings),
-        *registry.doubtful_queues(),
-        *undeclared(settings.temporal.worker.packages),
-    ):
+    for doubt in doubts(settings):
         print(f"warning: {doubt}")
     return ExitCode.DRAINED
 

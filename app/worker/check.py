@@ -12,13 +12,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from temporalio.common import VersioningBehavior
+from temporalio.service import RPCError
 
 from app.core.config import Settings
-from app.core.config.review import warnings as config_warnings
 from app.core.exit import ExitCode
 from app.core.services.temporal.temporal_client import TemporalClientService, TemporalUnavailable
 from app.worker import sdk_definitions as sdk
-from app.worker.discovery import look, undeclared
+from app.worker import versions
+from app.worker.discovery import doubts, look
 from app.worker.manifest import other_manifest
 from app.worker.problems import Problem, RegistrationError
 from app.worker.queues import TaskQueue, task_queues
@@ -83,22 +84,25 @@ def check(settings: Settings) -> CheckReport:
         activities=sum(len(queue.activities) for queue in view),
         problems=(*found.problems, *sandbox_problems(registry, settings)),
         warnings=(
-            *config_warnings(settings),
-            *registry.doubtful_queues(),
-            *undeclared(settings.temporal.worker.packages),
+            *doubts(settings),
             *(warning for queue in view for warning in _versioning(settings, queue)),
         ),
     )
 
 
 async def ask_server(settings: Settings, report: CheckReport) -> CheckReport:
-    """`report` with what the server says: whether it answers, and has the namespace."""
+    """`report` with what the server says: whether it answers, has the namespace, and gives work to this build."""
     service = TemporalClientService(settings.temporal)
+    answer = f"Temporal at {service.address} answers, and has the namespace {service.namespace}"
     try:
-        await service.verify()
-    except TemporalUnavailable as unavailable:
+        client = await service.verify()
+        if settings.temporal.worker.versioning == "off":
+            return replace(report, server=answer)
+        standing = await versions.standing(client, settings.temporal.worker, service.rpc_timeout)
+    except (TemporalUnavailable, RPCError) as unavailable:
         return replace(report, server_problem=str(unavailable))
-    return replace(report, server=f"Temporal at {service.address} answers, and has the namespace {service.namespace}")
+    said = f"{standing.sentence}. Make it current: {versions.remedy(settings.temporal)}" if standing.idle else ""
+    return replace(report, server=answer, warnings=(*report.warnings, *filter(None, [said])))
 
 
 def _counted(number: int, one: str) -> str:

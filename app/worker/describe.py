@@ -6,6 +6,7 @@ schema for is shown by its Python name.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 from collections.abc import Iterator, Mapping
@@ -70,8 +71,7 @@ def _activity(handler: Handler, settings: Settings) -> dict[str, Any]:
 
 
 def _head(handler: Handler) -> dict[str, Any]:
-    # `vars`, because a class without a docstring would show the one of BaseWorkflow.
-    own = vars(handler.target).get("__doc__") if isinstance(handler.target, type) else handler.target.__doc__
+    own = _doc(handler.target)
     return {
         "kind": handler.kind,
         "name": handler.name,
@@ -79,6 +79,15 @@ def _head(handler: Handler) -> dict[str, Any]:
         "where": handler.where,
         "doc": inspect.cleandoc(own) if own else "",
     }
+
+
+def _doc(target: Any) -> str | None:
+    """The docstring that stands there: none of a base class, of an object's class where it is one, no library's."""
+    if isinstance(target, functools.partial):
+        return _doc(target.func)
+    if not isinstance(target, type) and not inspect.isroutine(target):
+        target = type(target)
+    return vars(target).get("__doc__") if isinstance(target, type) else target.__doc__
 
 
 def _handlers(found: Mapping[str | None, Any]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Fill the registry: import the configured packages, and say everything that is wrong before anything polls.
 
-Everything below a package is imported that Python can import, also from folders without an `__init__.py`: a workflow
-that is left out in silence would be started by somebody and wait for ever. One module that fails keeps no other from
-being imported, and whatever it raises is told, `sys.exit()` too.
+All modules below a package are imported, and those of a namespace package too. In a package with an `__init__.py`, a
+folder without one is not: it may hold scripts, which must not run because a worker starts. But a workflow that is left
+out in silence would be started by somebody and wait for ever, so handlers in such a folder are a problem. One module
+that fails keeps no other from being imported, and whatever it raises is told, `sys.exit()` too.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +21,14 @@ from pydantic import ValidationError
 
 from app.core.config import Settings
 from app.core.config.resolve import activity_settings, scaling_settings
+from app.core.config.review import warnings
 from app.worker import places
 from app.worker import sdk_definitions as sdk
 from app.worker.problems import Problem, RegistrationError, did_you_mean
 from app.worker.registry import ACTIVITY, Registry, registry
 
 SETTING = "temporal.worker.packages"
+_DECORATED = re.compile(r"\s*@(\w+\.)*(workflow|activity)_defn\(")
 
 
 @dataclass(frozen=True)
@@ -114,11 +118,17 @@ def _import_all(name: str) -> Iterator[tuple[str, Problem]]:
     except BaseException as error:  # noqa: BLE001 - user code may raise anything on import; all of it is reported
         yield name, _import_problem(name, error)
         return
-    for below in sorted(_names_below(list(getattr(module, "__path__", None) or ()))):
+    folders = list(getattr(module, "__path__", None) or ())
+    names = _names_below(folders)
+    if getattr(module, "__file__", None) is not None:
+        regular = {info.name for info in pkgutil.iter_modules(folders)}
+        yield from ((name, problem) for folder in folders for problem in _left_out(Path(folder), names - regular))
+        names &= regular
+    for below in sorted(names):
         yield from _import_all(f"{name}.{below}")
 
 
-def _names_below(folders: list[str]) -> set[str]:
+def _names_below(folders: Sequence[str]) -> set[str]:
     """The modules and packages in `folders`, with those that have no `__init__.py`."""
     found = {info.name for info in pkgutil.iter_modules(folders)}
     for folder in map(Path, folders):
@@ -127,21 +137,38 @@ def _names_below(folders: list[str]) -> set[str]:
     return found - {"__main__", "__pycache__"}
 
 
+def _left_out(folder: Path, names: Iterable[str]) -> Iterator[Problem]:
+    """A problem for each of the subfolders `names` of a package that is no package, and has handlers all the same."""
+    for name in sorted(names):
+        for file in sorted((folder / name).glob("**/*.py")):
+            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+            line = next((number for number, text in enumerate(lines, 1) if _DECORATED.match(text)), 0)
+            if line:
+                what = f"its handlers are not imported: the folder {name} has no __init__.py"
+                yield Problem(places.file_line(str(file), line), what, f"Add an empty one to {folder / name}.")
+                break
+
+
 def _import_problem(module: str, error: BaseException) -> Problem:
     said = error.msg if isinstance(error, SyntaxError) else str(error)
     what = f"module {module} cannot be imported: {': '.join(filter(None, (type(error).__name__, said)))}"
-    where = places.raised_at(error, module)
-    remedy = "Mend that line first."
+    if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
+        return Problem(SETTING, f"there is no module {error.name}", _where_python_looks(error.name))
+    return Problem(places.raised_at(error, module) or SETTING, what, _remedy(error))
+
+
+def _remedy(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
-        if f"{module}.".startswith(f"{error.name}."):
-            return Problem(SETTING, f"there is no module {error.name}", _where_python_looks(error.name))
-        remedy = f"The module is there, and what it imports is not: install {error.name} here, or mend that line."
-    elif isinstance(error, SystemExit):
-        remedy = 'A module of handlers may not end the process: keep that below `if __name__ == "__main__":`.'
-    elif isinstance(error, TypeError) and ("workflow_defn()" in str(error) or "activity_defn()" in str(error)):
-        kind = "workflow" if "workflow_defn()" in str(error) else "activity"
-        remedy = f'Write @{kind}_defn(queue="..."): with parentheses and the name of a task queue.'
-    return Problem(where or SETTING, what, remedy)
+        return f"The module is there, and what it imports is not: install {error.name} here, or mend that line."
+    if isinstance(error, SystemExit):
+        return 'A module of handlers may not end the process: keep that below `if __name__ == "__main__":`.'
+    said = str(error)
+    for kind in ("workflow", "activity"):
+        if isinstance(error, TypeError) and f"{kind}_defn()" in said:
+            return f'Write @{kind}_defn(queue="..."): with parentheses and the name of a task queue.'
+        if isinstance(error, ValueError) and f"already contains {kind} definition" in said:
+            return f"Put @{kind}_defn above @{kind}.defn, or take the SDK's decorator away."
+    return "Mend that line first."
 
 
 def _where_python_looks(name: str) -> str:
@@ -169,6 +196,11 @@ def _merged(failed: Iterable[tuple[str, Problem]]) -> list[Problem]:
             what = what.replace(f"module {names[0]}", f"modules {', '.join(names)}")
         merged.append(Problem(problem.where, what, problem.remedy))
     return merged
+
+
+def doubts(settings: Settings) -> list[str]:
+    """Sentences on what keeps no worker from serving, and will be regretted: settings, names of queues, no queue."""
+    return [*warnings(settings), *registry.doubtful_queues(), *undeclared(settings.temporal.worker.packages)]
 
 
 def undeclared(packages: Iterable[str]) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType, MethodType
@@ -43,12 +44,16 @@ class Handler:
 
 
 def key_of(target: Any) -> Key:
-    """Module and qualified name of a class, function or method; of an object those of its class, and its activity's."""
+    """Module and qualified name of a class, function or method.
+
+    An object has those of its class (a partial those of its function) and its activity's name.
+    """
     qualname = getattr(target, "__qualname__", None)
     if isinstance(qualname, str):
         return str(target.__module__), qualname
     definition = sdk.activity_definition(target)
-    return type(target).__module__, f"{type(target).__qualname__}() {definition.name if definition else ''}"
+    module, made_by = key_of(target.func if isinstance(target, functools.partial) else type(target))
+    return module, f"{made_by}() {definition.name if definition else ''}"
 
 
 @dataclass

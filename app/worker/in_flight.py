@@ -105,7 +105,9 @@ class _CountActivity(ActivityInboundInterceptor):
             return result
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) or is_cancelled_exception(error):
-                outcome = "handed_over" if activity.is_worker_shutdown() else "cancelled"
+                # A drain may still hear of a cancel that Temporal asked for; nobody runs that activity again.
+                details = activity.cancellation_details()
+                outcome = "handed_over" if details and details.worker_shutdown else "cancelled"
             raise
         finally:
             del self._counts.running[info.task_token]

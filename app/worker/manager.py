@@ -10,9 +10,8 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from temporalio.client import Client
 
@@ -73,10 +72,7 @@ class WorkerManager:
         )
 
     async def run(self, stop: asyncio.Event, *, connect_timeout_s: float | None = None) -> ExitCode:
-        """Serve until `stop`; the code says how it ended. `connect_timeout_s`: give up connecting, None is never.
-
-        Raises RegistrationError when a workflow cannot run in the sandbox.
-        """
+        """Serve until `stop`; the code says how it ended. `connect_timeout_s`: give up connecting, None is never."""
         self.state.phase = "connecting"
         watching = [asyncio.create_task(self._beat())]
         try:
@@ -90,7 +86,8 @@ class WorkerManager:
             runs = [asyncio.create_task(pool.run(), name=f"pool-{pool.queue}") for pool in self.pools]
             self.state.phase = "running"
             log.info("serving %s as %s", ", ".join(self._queues), client.identity)
-            watching += [asyncio.create_task(watch) for watch in self._watches(client)]
+            watching.append(asyncio.create_task(self._watch_temporal(client)))
+            watching.append(asyncio.create_task(versions.watch(self.service, self._settings.temporal, self.state)))
             died = await _stop_or_death(stop, runs)
             self.state.phase = "draining"
             if died:
@@ -111,18 +108,12 @@ class WorkerManager:
     async def _drain(self, runs: Sequence[asyncio.Task[ExitCode | None]], died: ExitCode | None) -> ExitCode:
         self._in_flight.begin_drain()
         log.info("drain: polling stops; %d activities in hand", len(self._in_flight.running))
-        await asyncio.gather(*(pool.drain() for pool in self.pools))
+        refused = died is ExitCode.CANNOT_CONNECT
+        await asyncio.gather(*(pool.drain(refused=refused) for pool in self.pools))
         await asyncio.gather(*runs, return_exceptions=True)
         report = self._in_flight.drained(died)
         log.info("drain: done in %s", report)
         return report.code
-
-    def _watches(self, client: Client) -> list[Coroutine[Any, Any, None]]:
-        temporal = self._settings.temporal
-        watches = [self._watch_temporal(client)]
-        if temporal.worker.versioning != "off":
-            watches.append(versions.watch(self.service, temporal, self.state))
-        return watches
 
     async def _beat(self) -> None:
         """Shows the health threads that the loop turns; waits for nothing else."""
@@ -148,7 +139,8 @@ class WorkerManager:
             return client
         if new is not client:
             for pool in self.pools:
-                pool.worker.client = new
+                if pool.queue not in self.state.down:  # the next worker of that one begins with the new client
+                    pool.worker.client = new
             log.info("the connection to Temporal was made anew; the workers of %s use it", ", ".join(self._queues))
         return new
 

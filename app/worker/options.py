@@ -31,6 +31,9 @@ from temporalio.workflow import (
 
 from app.core.config.model import ActivitySettings, RetrySettings, WorkflowSettings
 
+TOO_LARGE = "PayloadsTooLarge"
+"""What the SDK calls the failure of an activity whose result exceeds Temporal's limit; it would exceed it again."""
+
 LEFT_OUT = {
     "activity_id": "one made by hand breaks the replay of open workflows when the code around the call moves",
     "arg": "arguments follow the function, or are given as input=",
@@ -183,7 +186,7 @@ def _retry(settings: RetrySettings) -> RetryPolicy:
         backoff_coefficient=settings.backoff_coefficient,
         maximum_interval=timedelta(seconds=settings.maximum_interval_s),
         maximum_attempts=settings.maximum_attempts,
-        non_retryable_error_types=list(settings.non_retryable_error_types) or None,
+        non_retryable_error_types=[*settings.non_retryable_error_types, TOO_LARGE],
     )
 
 

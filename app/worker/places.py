@@ -78,16 +78,17 @@ def decorator_place(target: Any, name: str) -> str:
 def raised_at(error: BaseException, module: str) -> str:
     """The innermost line of the user's own code that `error` came through on the import of `module`, else empty.
 
-    That is code of the same top-level package, else what is neither ours nor a library's.
+    That is what is neither ours nor a library's; where the user's package is installed as a library, code of its own.
     """
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
         return file_line(error.filename, error.lineno)
     frames = [
         frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(("<", *_OURS))
     ]
-    roots = _roots(module.partition(".")[0])
-    own = [frame for frame in frames if frame.filename.startswith(roots)] if roots else []
-    own = own or [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)]
+    own = [frame for frame in frames if not is_library(frame.filename)]
+    if not own:
+        roots = _roots(module.partition(".")[0])
+        own = [frame for frame in frames if frame.filename.startswith(roots)]
     return file_line(own[-1].filename, own[-1].lineno or 0) if own else ""
 
 

@@ -71,8 +71,7 @@ def workflow_defn(*, queue: str, **options: Unpack[WorkflowDefnOptions]) -> Call
     """
 
     def declare(cls: C) -> C:
-        if not inspect.isclass(cls):
-            raise TypeError(f"@workflow_defn stands over a class, and {cls!r} is none")
+        _refuse_unless(inspect.isclass(cls), cls, "@workflow_defn stands over a class")
         made = sdk.workflow_definition(cls)
         target = cls if made else workflow.defn(**options)(cls)
         if workflow.unsafe.in_sandbox():
@@ -95,11 +94,9 @@ def activity_defn(*, queue: str, **options: Unpack[ActivityDefnOptions]) -> Call
     """
 
     def declare(target: F) -> F:
-        if not (sdk.has_call(target) if inspect.isclass(target) else callable(target)):
-            raise TypeError(f"@activity_defn stands over what can be called, and {target!r} cannot")
+        _refuse_unless(_can_be_called(target), target, "@activity_defn stands over what can be called")
         made = sdk.activity_definition(target)
-        if made is None:
-            _define(target, options)
+        _define(target, options, made is not None)
         if not workflow.unsafe.in_sandbox():
             _declare_activity(target, queue, options if made else {})
         return target
@@ -110,24 +107,35 @@ def activity_defn(*, queue: str, **options: Unpack[ActivityDefnOptions]) -> Call
 def register(instance: I) -> I:
     """Serve the activities that `instance` has as methods, or is; returns it.
 
-    Call it once a process, where the module is imported: `charges = register(Charges(gateway))`. A workflow then calls
-    `self.execute_activity(charges.charge, order)`.
+    Call it in a module, once for each class: `charges = register(Charges(gateway))`. A workflow then calls
+    `self.execute_activity(charges.charge, order)`, or `self.execute_activity_method(Charges.charge, order)`.
     """
     if not workflow.unsafe.in_sandbox():
         registry.add_instance(instance, places.caller())
     return instance
 
 
-def _define(target: Any, options: ActivityDefnOptions) -> None:
+def _can_be_called(target: object) -> bool:
+    return sdk.has_call(target) if inspect.isclass(target) else callable(target)
+
+
+def _refuse_unless(fits: bool, target: object, rule: str) -> None:
+    if not fits:
+        raise TypeError(f"{rule}, and not over {target!r}")
+
+
+def _define(target: Any, options: ActivityDefnOptions, made: bool) -> None:
     """Give `target` the SDK's definition; what has no name of its own gets one that says what it is."""
-    if isinstance(target, type):
+    if not made and isinstance(target, type):
         sdk.define_callable_class(target, **{"name": target.__name__, **options})
-    elif hasattr(target, "__name__"):
+    elif not made and hasattr(target, "__name__"):
         activity.defn(**options)(target)
-    else:
+    elif not made:
         named = target.func if isinstance(target, functools.partial) else type(target)
         with_name: ActivityDefnOptions = {"name": named.__name__, **options}
         activity.defn(**with_name)(target)
+    if isinstance(target, functools.partial):
+        sdk.type_partial(target)
 
 
 def _declare_activity(target: Any, queue: str, lost: ActivityDefnOptions) -> None:

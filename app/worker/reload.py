@@ -111,7 +111,7 @@ class Reloader:
         while not self._signalled.wait(LOOK_S):
             if running and self._child and (code := self._child.poll()) is not None:
                 running = False
-                log.warning("reload: the worker ended with %d; it is started again after the next change", code)
+                log.warning("the worker ended with %d; it is started again after the next change", code)
             now = self._look()
             if now != seen:
                 seen = self._settled(now, seen)
@@ -128,7 +128,7 @@ class Reloader:
             now = later
         changed = sorted(str(file) for file in now.keys() | before.keys() if now.get(file) != before.get(file))
         if changed:
-            log.info("reload: %s changed; starting anew", ", ".join(changed[:3]) + (" ..." if changed[3:] else ""))
+            log.info("%s changed; starting anew", ", ".join(changed[:3]) + (" ..." if changed[3:] else ""))
         return now
 
     def _start(self) -> None:
@@ -149,7 +149,7 @@ class Reloader:
             try:
                 child.wait(REPLACE_TIMEOUT_S)
             except subprocess.TimeoutExpired:
-                log.warning("reload: the worker did not end within %g s: killing it", REPLACE_TIMEOUT_S)
+                log.warning("the worker did not end within %g s: killing it", REPLACE_TIMEOUT_S)
                 child.kill()
                 child.wait()
         if not self._signalled.is_set():

@@ -6,6 +6,10 @@ decorating twice raises; our decorators must work stacked over the SDK's.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import inspect
+import typing
 from collections.abc import Callable
 from typing import Any
 
@@ -42,6 +46,16 @@ def define_callable_class(cls: Any, **options: Any) -> None:
     activity.defn(**options)(call)
     setattr(cls, _ACTIVITY, activity_definition(call))
     delattr(call, _ACTIVITY)
+
+
+def type_partial(target: functools.partial[Any]) -> None:
+    """Give a partial function's definition the types of what it wraps: the SDK sees none, and would hand over dicts."""
+    definition = activity_definition(target)
+    hints = typing.get_type_hints(target.func)
+    left: list[Any] = [hints.get(parameter.name) for parameter in inspect.signature(target).parameters.values()]
+    if definition is not None and None not in left:
+        typed = dataclasses.replace(definition, arg_types=left, ret_type=hints.get("return"))
+        setattr(target, _ACTIVITY, typed)
 
 
 def is_run_method(fn: object) -> bool:

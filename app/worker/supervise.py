@@ -33,6 +33,8 @@ log = logging.getLogger("app.worker.supervise")
 RESTART_BACKOFF_S = (1.0, 3.0, 10.0, 30.0)
 RAN_WELL_S = 600.0
 """Several times what the SDK bears of refused polls: a worker that only ever does that has not run well."""
+SHUTDOWN_S = 3.0
+"""What a worker without work needs for its shutdown: its open polls may still deliver for half of that."""
 
 Build = Callable[[Client, Callable[[BaseException], Awaitable[None]]], Worker]
 """A worker of one queue, from the client that it polls with and what to tell of a fatal error."""
@@ -131,14 +133,17 @@ class Pool:
             error = await self._restart()
         return None
 
-    async def drain(self) -> None:
-        """Stop polling, and let the work in hand finish; `run` then returns."""
+    async def drain(self, *, refused: bool = False) -> None:
+        """Stop polling, and let the work in hand finish; `run` then returns. `refused`: Temporal wants none of us."""
         self._leaving.set()
+        if refused:
+            self._failed.set()
         await first(self.worker.shutdown(), self._failed_and_idle())
 
     async def _failed_and_idle(self) -> None:
-        """The SDK's shutdown may hang after polling has failed: what is worth waiting for is the work in hand."""
+        """The SDK's shutdown may hang when its polls are refused: what is worth waiting for is the work in hand."""
         await self._failed.wait()
+        await asyncio.sleep(SHUTDOWN_S)
         running = self._state.in_flight.running
         while any(body.queue == self.queue for body in list(running.values())):  # noqa: ASYNC110 - bodies have no event
             await asyncio.sleep(0.05)
@@ -171,6 +176,8 @@ class Pool:
         self._failure = None
         work = asyncio.create_task(self.worker.run(), name=f"worker-{self.queue}")
         await first(asyncio.wait({work}), self._failed.wait())
+        if self._leaving.is_set() and self._failed.is_set():
+            return self._failure
         if self._failure:
             reason, hopeless = why(self._failure)
             self._state.down[self.queue] = reason

@@ -1,8 +1,9 @@
 """Worker Versioning: whether Temporal gives new work to this build, and what to do when it does not.
 
 With temporal.worker.versioning on, a build polls like any other and is given nothing until somebody makes it current,
-and no error says so. So this process asks Temporal, and says it in the log, in /readyz and in a metric for as long as
-it is so. It stays ready: a rollout waits for ready pods before it makes their build current, and would wait for ever.
+and no error says so. Nor does one when versioning was switched off again while a build is current: workers without a
+version then get nothing. So this process asks Temporal, and says it in the log, in /readyz and in a metric for as long
+as it is so. It stays ready: a rollout waits for ready pods before it makes their build current, for ever if need be.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from app.worker.health import WorkerState
 log = logging.getLogger("app.worker.versions")
 
 ASK_S = 5.0
+ASK_UNVERSIONED_S = 60.0
 SAY_AGAIN_S = (10.0, 30.0, 60.0, 300.0)
 
 _BEHAVIOR = {
@@ -69,25 +71,33 @@ async def standing(client: Client, worker: WorkerSettings, limit: timedelta) -> 
         routing = answer.worker_deployment_info.routing_config
         current, ramping = routing.current_deployment_version.build_id, routing.ramping_deployment_version.build_id
         percent = routing.ramping_version_percentage
-    if current == worker.build_id:
+    if current == worker.build_id and worker.versioning != "off":
         return Standing(current=True, idle=False)
-    if ramping == worker.build_id and percent:
+    if ramping == worker.build_id and percent and worker.versioning != "off":
         return Standing(current=False, idle=False, sentence=f"{name} is ramping: it gets {percent:g} % of the new work")
+    if worker.versioning == "off":
+        if not current:
+            return Standing(current=True, idle=False)
+        why = f"build {current} of deployment {worker.deployment_name} is current"
+        return Standing(current=False, idle=True, sentence=f"workers without a version get no new work: {why}")
     other = f"build {current} is" if current else "no build of it is"
     return Standing(current=False, idle=True, sentence=f"{name} gets no new work: it is not current, {other}")
 
 
 def remedy(settings: TemporalSettings) -> str:
-    """The command that makes this build current."""
+    """The command that gives new work to this build."""
     worker = settings.worker
     words = ["temporal", "worker", "deployment", "set-current-version"]
-    words += ["--deployment-name", worker.deployment_name, "--build-id", worker.build_id]
+    words += ["--deployment-name", worker.deployment_name]
+    words += ["--unversioned"] if worker.versioning == "off" else ["--build-id", worker.build_id]
     words += ["--address", settings.address, "--namespace", settings.namespace, "--yes"]
     return shlex.join(words)
 
 
 async def watch(service: TemporalClientService, settings: TemporalSettings, state: WorkerState) -> None:
     """Keep `state` right and the log informed, until cancelled."""
+    versioned = settings.worker.versioning != "off"
+    act = "Make it current" if versioned else "Give it back to them"
     said: Standing | None = None
     times = 0
     again_at = time.monotonic()
@@ -95,17 +105,15 @@ async def watch(service: TemporalClientService, settings: TemporalSettings, stat
         try:
             now = await standing(await service.get_client(), settings.worker, service.rpc_timeout)
         except (TemporalUnavailable, RPCError, RuntimeError) as error:
-            log.debug("versions: %s", error)  # readiness tells of an outage
+            log.debug("not known: %s", error)  # readiness tells of an outage
         else:
-            state.current = now.current
+            state.current = now.current if versioned or now.idle else None
             state.note = now.sentence
             if now.idle and (now != said or time.monotonic() >= again_at):
                 times = times + 1 if now == said else 0
                 again_at = time.monotonic() + SAY_AGAIN_S[min(times, len(SAY_AGAIN_S) - 1)]
-                log.warning("versions: %s. Make it current: %s", now.sentence, remedy(settings))
-            elif now != said and not now.idle:
-                log.info(
-                    "versions: %s", now.sentence or f"build {settings.worker.build_id} is current and gets new work"
-                )
+                log.warning("%s. %s: %s", now.sentence, act, remedy(settings))
+            elif now != said and not now.idle and (versioned or said):
+                log.info("%s", now.sentence or f"build {settings.worker.build_id} is current and gets new work")
             said = now
-        await asyncio.sleep(ASK_S)
+        await asyncio.sleep(ASK_S if versioned or state.note else ASK_UNVERSIONED_S)

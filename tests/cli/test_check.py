@@ -104,6 +104,14 @@ def test_the_server_is_asked_on_request(team: Path, temporal_address: str) -> No
     assert "nowhere_to_be_found" in ran.out
 
 
+def test_a_build_that_gets_no_work_is_warned_of(team: Path, temporal_address: str) -> None:
+    build = {"TEMPORAL__WORKER__VERSIONING": "pinned", "TEMPORAL__WORKER__BUILD_ID": "never-made-current"}
+    ran = fleet("check", "--server", cwd=team, TEMPORAL__ADDRESS=temporal_address, **build)
+    assert ran.code == 0
+    assert "warning: build never-made-current of deployment worker-fleet gets no new work" in ran.out
+    assert "Make it current: temporal worker deployment set-current-version" in ran.out
+
+
 @pytest.mark.parametrize("command", ["queues", "describe", "check", "dev"])
 def test_help_shows_examples(command: str) -> None:
     ran = fleet(command, "--help")

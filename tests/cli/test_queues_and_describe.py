@@ -106,6 +106,18 @@ def test_an_activity_is_described_with_the_options_that_hold_for_it(registry: Re
     assert "retry.maximum_attempts: 4" in as_text(described)
 
 
+@pytest.mark.parametrize(
+    ("name", "doc"), [("add_five", "Adds."), ("Receipt", "Prints."), ("Greeting", ""), ("give_back", ""), ("rate", "")]
+)
+def test_an_activity_of_any_shape_shows_its_types_and_its_own_words(
+    registry: Registry, settings: Settings, name: str, doc: str
+) -> None:
+    (described,) = describe(registry, settings, name)
+    assert described["doc"] == doc
+    assert described["input"] == [{"type": "string" if name == "Greeting" else "integer"}]
+    assert described["output"] == {"type": "integer" if name in ("add_five", "rate") else "string"}
+
+
 def test_models_are_described_by_their_schema() -> None:
     (described,) = fleet("describe", "OrderWorkflow", "--json").json
     assert "pattern" in described["input"][0]["properties"]["order_id"]

@@ -74,14 +74,6 @@ def test_whatever_is_wrong_in_a_variable_is_told(
     assert told in problems(write(tmp_path, ""))[0]
 
 
-def test_the_names_of_the_sdk_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ADDRESS", "NAMESPACE", "DEPLOYMENT_NAME", "WORKER_BUILD_ID"):
-        monkeypatch.setenv(f"TEMPORAL_{name}", f"{name.lower()}:1")
-    temporal = load_settings(file=write(tmp_path, "")).temporal
-    assert (temporal.address, temporal.namespace) == ("address:1", "namespace:1")
-    assert (temporal.worker.deployment_name, temporal.worker.build_id) == ("deployment_name:1", "worker_build_id:1")
-
-
 def test_an_override_of_a_queue_is_checked_like_the_section_it_overrides(tmp_path: Path) -> None:
     file = write(tmp_path, "queues:\n  orders:\n    scaling: {min_replicas: 9, max_replicas: 2}\n")
     assert problems(file) == [f"{file}:3: queues.orders.scaling: min_replicas (9) is above max_replicas (2)"]
@@ -124,18 +116,6 @@ def test_several_files_are_laid_over_each_other_key_by_key(tmp_path: Path, monke
         load_settings()
     monkeypatch.setenv("FLEET_CONFIG", f":{first}")
     assert load_settings().temporal.activities.retry.maximum_attempts == 0, "the model's default"
-
-
-def test_command_line_beats_fleet_beats_temporal_beats_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load_settings(file=write(tmp_path, "")).temporal.address == "127.0.0.1:7233"
-    file = write(tmp_path, "temporal:\n  address: file:1\n  namespace: from-file\n")
-    assert load_settings(file=file).temporal.address == "file:1"
-    monkeypatch.setenv("TEMPORAL_ADDRESS", "sdk:2")
-    assert load_settings(file=file).temporal.address == "sdk:2"
-    monkeypatch.setenv("FLEET_TEMPORAL__ADDRESS", "fleet:3")
-    assert load_settings(file=file).temporal.address == "fleet:3"
-    settings = load_settings({"temporal": {"address": "line:4"}}, file=file)
-    assert (settings.temporal.address, settings.temporal.namespace) == ("line:4", "from-file")
 
 
 def test_a_wrong_variable_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ def temporal_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     address = f"127.0.0.1:{(port := free_port('127.0.0.1'))}"
     process = start_server(folder, port)
     try:
-        asyncio.run(_ready(address, process, folder / "log"))
+        asyncio.run(ready(address, process, folder / "log"))
         yield address
     finally:
         stop_server(process)
@@ -38,7 +38,7 @@ def own_server(folder: Path, *dynamic_config: str) -> Iterator[tuple[str, subpro
     """A server that a test may stop, freeze or configure: (host:port, process); `dynamic_config` as key=value."""
     process = start_server(folder, (port := free_port("127.0.0.1")), *dynamic_config)
     try:
-        asyncio.run(_ready(address := f"127.0.0.1:{port}", process, folder / "log"))
+        asyncio.run(ready(address := f"127.0.0.1:{port}", process, folder / "log"))
         yield address, process
     finally:
         if process.poll() is None:
@@ -71,7 +71,7 @@ def stop_server(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-async def _ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+async def ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + READY_TIMEOUT_S
     while True:
         try:

@@ -16,9 +16,6 @@ from tests.settings import (
     test_worker_process,
 )
 
-PENDING: frozenset[str] = frozenset({"temporal.worker.versioning", "temporal.worker.restarts"})
-"""Keys whose proof is missing: to be emptied, and never to grow."""
-
 MODULES = (
     test_calls,
     test_connection,
@@ -34,15 +31,11 @@ KEYS = frozenset(key.name for group in groups() for key in group.keys)
 
 
 def test_every_key_has_a_proof() -> None:
-    assert sorted(KEYS - PROVEN.keys() - PENDING) == []
+    assert sorted(KEYS - PROVEN.keys()) == []
 
 
 def test_no_proof_is_of_a_key_that_is_gone() -> None:
-    assert sorted((PROVEN.keys() | PENDING) - KEYS) == []
-
-
-def test_no_key_is_both_proven_and_pending() -> None:
-    assert sorted(PROVEN.keys() & PENDING) == []
+    assert sorted(PROVEN.keys() - KEYS) == []
 
 
 def test_no_key_is_proven_twice() -> None:

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 import temporalio.runtime
-import temporalio.worker
+from temporalio.common import VersioningBehavior
+from temporalio.worker import Worker
 
+from app.core.exit import ExitCode
 from tests.settings.case import SIDES, case, check, settings
-from tests.worker.pools import running_pools
+from tests.worker.pools import running_manager, running_pools
 
-CASES = (
+SDK = (
     case("temporal.worker.passthrough_modules", ["sqlalchemy"], ["httpx"]),
     case("temporal.worker.max_concurrent_activities", 11, 12),
     case("temporal.worker.max_concurrent_workflow_tasks", 21, 22),
@@ -25,10 +27,18 @@ CASES = (
     case("temporal.worker.sticky_queue_schedule_to_start_timeout_ms", 7100, 7200),
     case("temporal.worker.heartbeat_interval_s", 5, 6),
     case("temporal.worker.drain_timeout_s", 8, 9),
+    case(
+        "temporal.worker.versioning",
+        "off",
+        "pinned",
+        seen=((False, VersioningBehavior.UNSPECIFIED), (True, VersioningBehavior.PINNED)),
+    ),
     case("temporal.worker.identity", "one", "two"),
     case("temporal.worker.deployment_name", "shop", "mail"),
     case("temporal.worker.build_id", "b1", "b2"),
 )
+RESTARTS = (case("temporal.worker.restarts", 0, 1),)
+CASES = (*SDK, *RESTARTS)
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -37,11 +47,9 @@ def test_the_sdks_worker_gets_what_the_settings_say(
 ) -> None:
     workers: list[Any] = []
     runtimes: list[dict[str, Any]] = []
-    _record(monkeypatch, temporalio.worker.Worker, lambda made, _: workers.append(made))
+    _record(monkeypatch, Worker, lambda made, _: workers.append(made))
     _record(monkeypatch, temporalio.runtime.Runtime, lambda _, keywords: runtimes.append(keywords))
-    given = settings(
-        CASES, side, {"temporal": {"address": temporal_address, "worker": {"packages": ["tests.apps.lab"]}}}
-    )
+    given = settings(SDK, side, {"temporal": {"address": temporal_address, "worker": {"packages": ["tests.apps.lab"]}}})
 
     async def serve() -> None:
         async with running_pools(given, "lab"):
@@ -50,10 +58,11 @@ def test_the_sdks_worker_gets_what_the_settings_say(
     asyncio.run(serve())
     (worker,) = workers
     config = worker.config(active_config=True)
-    version = config["deployment_config"].version
+    deployment = config["deployment_config"]
+    version = deployment.version
     through = config["workflow_runner"].restrictions.passthrough_modules
     check(
-        CASES,
+        SDK,
         side,
         {
             "temporal.worker.passthrough_modules": sorted(through & {"sqlalchemy", "httpx"}),
@@ -70,6 +79,10 @@ def test_the_sdks_worker_gets_what_the_settings_say(
             ),
             "temporal.worker.heartbeat_interval_s": runtimes[0]["worker_heartbeat_interval"].total_seconds(),
             "temporal.worker.drain_timeout_s": config["graceful_shutdown_timeout"].total_seconds(),
+            "temporal.worker.versioning": (
+                deployment.use_worker_versioning,
+                deployment.default_versioning_behavior,
+            ),
             "temporal.worker.identity": worker.client.identity,
             "temporal.worker.deployment_name": version.deployment_name,
             "temporal.worker.build_id": version.build_id,
@@ -86,3 +99,25 @@ def _record(monkeypatch: pytest.MonkeyPatch, kind: type, take: Any) -> None:
         take(self, keywords)
 
     monkeypatch.setattr(kind, "__init__", init)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_worker_is_started_again_so_often(temporal_address: str, side: int) -> None:
+    given = settings(
+        RESTARTS, side, {"temporal": {"address": temporal_address, "worker": {"packages": ["tests.apps.lab"]}}}
+    )
+
+    async def restarts() -> int:
+        """How often it was started again before the manager gave up."""
+        async with asyncio.timeout(60), running_manager(given, "lab") as running:
+            ended: list[Worker] = []
+            while not running.ending.done():
+                for pool in running.manager.pools:
+                    if pool.worker not in ended and running.manager.state.phase == "running":
+                        ended.append(pool.worker)
+                        await pool.worker.shutdown()
+                await asyncio.sleep(0.05)
+        assert running.ending.result() == ExitCode.POOL_DIED
+        return len(ended) - 1
+
+    check(RESTARTS, side, {"temporal.worker.restarts": asyncio.run(restarts())})

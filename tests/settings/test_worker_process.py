@@ -114,7 +114,7 @@ def _said(text: str, pattern: str) -> str:
 @pytest.mark.parametrize("each", REFUSALS, ids=lambda each: each.key.rsplit(".", 1)[1])
 def test_what_does_not_fit_is_refused_before_anything_polls(tmp_path: Path, each: Any, side: int) -> None:
     address = {"FLEET_TEMPORAL__ADDRESS": f"127.0.0.1:{free_port('127.0.0.1')}"}
-    process, _ = serve(tmp_path, {**address, **environment([each], side)}, "--connect-timeout", "0")
+    process, _ = serve(tmp_path, {**address, **environment([each], side)}, "--connect-timeout", "0.1")
     check([each], side, {each.key: process.wait(60)})
 
 
@@ -124,7 +124,7 @@ def test_the_digest_of_the_own_registry_is_not_refused(tmp_path: Path) -> None:
     use(settings)
     digest = {"FLEET_TEMPORAL__WORKER__MANIFEST_DIGEST": registry_digest(discover(settings))}
     address = {"FLEET_TEMPORAL__ADDRESS": f"127.0.0.1:{free_port('127.0.0.1')}"}
-    process, log = serve(tmp_path, {**address, **digest}, "--connect-timeout", "0")
+    process, log = serve(tmp_path, {**address, **digest}, "--connect-timeout", "0.1")
     assert process.wait(60) == ExitCode.CANNOT_CONNECT, log.read_text()
 
 

@@ -283,6 +283,19 @@ def test_a_subclass_serves_what_it_inherits_and_overrides(registry: Registry) ->
     assert registry.problems == []
 
 
+def test_an_override_of_another_name_does_not_stand_for_what_it_overrides(registry: Registry) -> None:
+    cls = _declared_shop(False)
+
+    class Kiosk(cls):  # type: ignore[valid-type, misc]
+        @activity_defn(queue="kiosk", name="pay_at_kiosk")
+        async def pay(self, amount: int) -> int:
+            return -amount
+
+    register(Kiosk())
+    assert registry.find(cls.pay) is None, "its name is on no queue"
+    assert "Declared.pay cannot be served" in str(registry.without_instance()[0])
+
+
 @pytest.mark.parametrize("way", ["undecorated override", "class", "nothing declared"])
 def test_what_cannot_be_registered_is_told(registry: Registry, way: str) -> None:
     cls = _declared_shop(False)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from app.core.config.model import Settings
-from app.worker import discovery
+from app.worker import discovery, places
 from app.worker.registry import RegistrationError, Registry
 
 Package = Callable[[dict[str, str]], None]
@@ -106,6 +106,25 @@ def test_a_package_that_is_missing_is_told_apart_from_an_import_that_is(registry
     assert top.endswith('Did you mean "team"?')
 
 
+def test_the_place_of_an_error_is_the_innermost_line_that_is_not_a_librarys(
+    registry: Registry, package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package(
+        {
+            "team/__init__.py": "",
+            "team/acts.py": "import json\nimport shared\n",
+            "team/more.py": "\nimport json\njson.loads('{')\n",
+            "shared.py": "\n\nint('x')\n",
+        }
+    )
+    shared, in_library = told("team")
+    assert shared.startswith("shared.py:3: module team.acts cannot be imported: ValueError")
+    assert in_library.startswith("team/more.py:3: module team.more cannot be imported: JSONDecodeError")
+    # The team's package as an installed one: all of it is below site-packages.
+    monkeypatch.setattr(places, "_LIBRARIES", (*places._LIBRARIES, str(tmp_path)))
+    assert told("team") == [problem.replace("shared.py:3", "team/acts.py:2") for problem in (shared, in_library)]
+
+
 @pytest.mark.parametrize(
     ("line", "says", "remedy"),
     [
@@ -113,6 +132,14 @@ def test_a_package_that_is_missing_is_told_apart_from_an_import_that_is(registry
         ("import asyncio; raise asyncio.CancelledError", "CancelledError", "Mend that line"),
         ("raise GeneratorExit('x')", "GeneratorExit: x", "Mend that line"),
         ("from app.worker.registry import workflow_defn\n@workflow_defn\nclass W: ...", "takes 0 positional", "queue="),
+        (
+            (
+                "from app.worker.registry import activity_defn as ad; from temporalio import activity\n"
+                '@activity.defn\n@ad(queue="q")\nasync def f(): ...'
+            ),
+            "Function already contains activity definition",
+            "Put @activity_defn above @activity.defn",
+        ),
         ("from app.worker.registry import activity_defn\n@activity_defn()\ndef f(): ...", "'queue'", "@activity_defn("),
     ],
 )
@@ -128,27 +155,34 @@ def test_whatever_a_module_raises_is_told_with_its_line_and_remedy(
     assert remedy in problem.split("\n")[1]
 
 
-def test_everything_below_a_package_is_imported_whatever_its_folders_are(registry: Registry, package: Package) -> None:
+def test_all_modules_below_a_package_are_imported_and_no_scripts_beside_them(
+    registry: Registry, package: Package
+) -> None:
     package(
         {
             "space/north/acts.py": an_activity("in_namespace"),
             "space/deep/er/acts.py": an_activity("deep_in_namespace"),
             "team/__init__.py": an_activity("in_init"),
-            "team/folder/acts.py": an_activity("in_folder_without_init"),
+            "team/below/__init__.py": "",
+            "team/below/acts.py": an_activity("below"),
             "team/data/readme.txt": "nothing to import",
             "team/not-a-name/acts.py": "1 / 0",
+            "team/scripts/delete_all.py": "1 / 0  # no activity_defn() here",
             "team/__main__.py": "1 / 0",
             "alone.py": an_activity("in_a_module"),
         }
     )
     discovery.discover(settings("space", "team", "alone"))
-    assert served(registry) == {
-        "in_namespace",
-        "deep_in_namespace",
-        "in_init",
-        "in_folder_without_init",
-        "in_a_module",
-    }
+    assert served(registry) == {"in_namespace", "deep_in_namespace", "in_init", "below", "in_a_module"}
+
+
+def test_handlers_in_a_folder_that_is_no_package_are_told(registry: Registry, package: Package) -> None:
+    package({"team/__init__.py": an_activity("pay"), "team/more/deep/acts.py": an_activity("lost") + "1 / 0\n"})
+    (problem,) = told("team")
+    assert problem.startswith(
+        "team/more/deep/acts.py:4: its handlers are not imported: the folder more has no __init__"
+    )
+    assert problem.endswith("team/more.")
 
 
 def test_an_empty_registry_names_the_packages_that_were_searched(registry: Registry, package: Package) -> None:

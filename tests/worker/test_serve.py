@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -27,6 +28,45 @@ def test_an_unknown_queue_is_refused_with_the_nearest_one(serve: Callable[..., S
     assert "Traceback" not in served.text()
 
 
+@pytest.mark.parametrize("option", ["--drain-timeout", "--connect-timeout"])
+@pytest.mark.parametrize("value", ["-1", "0", "nan", "inf", "soon", ""])
+def test_a_time_that_is_none_is_a_usage_error(serve: Callable[..., Served], option: str, value: str) -> None:
+    served = serve(f"{option}={value}")
+    assert served.wait(20) == 2
+    assert f"argument {option}: {value!r} is not a number of seconds above 0" in served.text()
+
+
+def test_a_log_level_that_is_none_is_a_usage_error(serve: Callable[..., Served]) -> None:
+    served = serve("--log-level", "chatty")
+    assert served.wait(20) == 2
+    assert "DEBUG" in served.text()
+
+
+def test_the_log_level_is_the_least_that_is_logged(serve: Callable[..., Served]) -> None:
+    served = serve("--log-level", "warning", "--queue", "lab")
+    served.ready()
+    served.signal(signal.SIGTERM)
+    assert served.wait(20) == 0
+    assert served.text() == ""
+
+
+def test_serve_is_refused_where_there_is_no_temporal(serve: Callable[..., Served]) -> None:
+    served = serve(TEMPORAL__ENABLED="false")
+    assert served.wait(20) == 2
+    assert "temporal.enabled" in served.text()
+    assert "FLEET_TEMPORAL__ENABLED" in served.text()
+    assert "Traceback" not in served.text()
+
+
+def test_each_named_queue_is_served_and_no_other(serve: Callable[..., Served]) -> None:
+    served = serve("--queue", "lab-other", "--queue", "lab", "--queue", "lab-other")
+    served.ready()
+    assert "serving lab-other, lab as served" in served.text()
+    one = serve("--queue", "lab-other")
+    one.ready()
+    assert "serving lab-other as served" in one.text()
+
+
 def test_a_broken_configuration_is_refused_without_a_traceback(serve: Callable[..., Served], tmp_path: Path) -> None:
     file = tmp_path / "broken.yaml"
     file.write_text("temporal:\n  adress: x\nscaling:\n  min_replicas: -1\napi:\n  port: eighty\n")
@@ -42,6 +82,24 @@ def test_a_workflow_that_the_sandbox_refuses_is_told_with_its_place(serve: Calla
     assert "tests/apps/random_at_import/__init__.py:10: " in served.text()
     assert "must be deterministic" in served.text()
     assert "Traceback" not in served.text()
+
+
+def test_a_library_that_the_sandbox_refuses_is_named_with_the_setting_that_lets_it_in(
+    serve: Callable[..., Served],
+) -> None:
+    served = serve(TEMPORAL__WORKER__PACKAGES='["tests.apps.library_at_import"]')
+    assert served.wait(20) == 2
+    place, remedy = served.text().splitlines()
+    assert place.startswith("tests/apps/library_at_import/neighbour.py:3: workflow Fetches cannot be imported")
+    remedy_words = (
+        "Import httpx in the module of the activities only, or name it in temporal.worker.passthrough_modules."
+    )
+    assert remedy.strip() == remedy_words
+    let_in = serve(
+        TEMPORAL__WORKER__PACKAGES='["tests.apps.library_at_import"]',
+        TEMPORAL__WORKER__PASSTHROUGH_MODULES='["httpx"]',
+    )
+    let_in.ready()
 
 
 def test_drain_timeout_on_the_command_line_wins_over_a_queues_own(
@@ -115,7 +173,7 @@ def test_a_drain_finishes_the_work_in_hand(serve: Callable[..., Served], tempora
     served.signal(signal.SIGTERM)
     until(lambda: served.probe("/readyz")[0] == 503, 2, 0.05)
     assert served.wait(15) == 0
-    assert "1 finished, 0 handed over" in served.text()
+    assert re.search(r"drain: done in \d+\.\d s: 1 finished, 0 handed over, 0 abandoned; exit code 0\n", served.text())
     serve().ready()
     assert result(temporal_address, workflow_id) == "slept"
 
@@ -151,7 +209,7 @@ def test_work_that_does_not_fit_is_handed_over_with_3(serve: Callable[..., Serve
     served.in_flight(1)
     served.signal(signal.SIGTERM)
     assert served.wait(10) == 3
-    assert "0 finished, 1 handed over" in served.text()
+    assert "0 finished, 1 handed over, 0 abandoned; exit code 3" in served.text()
     until(lambda: attempts(temporal_address, workflow_id) == [2], 5)
     serve().ready()
     assert result(temporal_address, workflow_id) == "slept"
@@ -170,6 +228,7 @@ def test_a_stuck_body_cannot_outlive_the_budget(
     assert served.wait(15) == 3
     assert 1.8 < time.monotonic() - begin < 10, "the watchdog's 2 s, and room for a slow machine"
     assert "leaving with 1 activities at work" in served.text()
+    assert "0 finished, 0 handed over, 1 abandoned; exit code 3" in served.text()
     with client(temporal_address) as call:
         call(lambda c: c.get_workflow_handle(workflow_id).terminate())
 

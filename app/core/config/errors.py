@@ -49,3 +49,13 @@ class SettingsNotLoaded(RuntimeError):
             "Call app.core.config.use(load_settings()) before a worker or client is made; "
             "workflow code may not read files."
         )
+
+
+class SettingsInWorkflow(RuntimeError):
+    """Workflow code asked for the configuration to be read."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "settings cannot be loaded inside a workflow: they may be others when it is replayed.\n"
+            "Load them where the workflow is started, and pass what it needs as input."
+        )

@@ -109,9 +109,10 @@ The names of `temporalio.envconfig`, and the two that the Temporal Worker Contro
 
 {variables}
 
-`TEMPORAL_GRPC_META_X_TENANT=blue` adds the header `x-tenant`, as `temporal.grpc_metadata` does. `{file}` names another
-temporal.toml than the SDK's own place (`~/.config/temporalio/temporal.toml` on Linux). `temporal.profile` chooses the
-profile; without one it is `default`, which need not exist.
+`TEMPORAL_GRPC_META_X_TENANT=blue` adds the header `x-tenant`, as `temporal.grpc_metadata` does. `{file}` names
+another temporal.toml than the SDK's own (`~/.config/temporalio/temporal.toml` on Linux). `temporal.profile` chooses the
+profile; without one it is `default`, which need not exist. `fleet dev` has a server of its own and leaves all of them
+alone.
 
 Not here, because the SDK for Python has no way to do it: the remote codec (`TEMPORAL_CODEC_*`, `codec`), which is
 passed over, and `TEMPORAL_TLS_DISABLE_HOST_VERIFICATION` (`disable_host_verification`), which is refused.

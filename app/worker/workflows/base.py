@@ -20,6 +20,7 @@ A step that must be undone if it happened therefore wants WAIT_CANCELLATION_COMP
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Generic, Self, TypeVar
 
 from temporalio import workflow
@@ -60,9 +61,13 @@ class BaseWorkflow(Starts[TInput, TReturn], Children[TInput], Generic[TInput, TR
         """The workflow's code."""
         raise NotImplementedError
 
-    def saga(self) -> Saga:
-        """`async with self.saga() as saga:` undoes what `saga.add(...)` registered if an error leaves the block."""
-        return Saga()
+    def saga(self, on_undo: Callable[[], None] | None = None) -> Saga:
+        """`async with self.saga() as saga:` undoes what `saga.add(...)` registered if an error leaves the block.
+
+        `on_undo` is called when that begins, for a word in `_state`. Raises UndoFailed, from that error, where an undo
+        fails for good.
+        """
+        return Saga(on_undo)
 
     @workflow.signal
     def cancel(self, reason: str = "", stop_new: bool = False) -> None:

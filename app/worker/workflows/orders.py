@@ -24,16 +24,14 @@ class OrderWorkflow(BaseWorkflow[OrderInput, OrderOutput]):
     """One order, from its placing to the parcel."""
 
     async def run(self, input: OrderInput) -> OrderOutput:
-        undo: list[Callable[[], Awaitable[None]]] = []
         try:
-            payment = await self._step("payment", charge_payment, input.payment_details)
-            undo.append(lambda: self.execute_activity(refund_payment, payment))
-            reservation = await self._step("reservation", reserve_inventory, input.items)
-            undo.append(lambda: self.execute_activity(release_inventory, reservation))
-            shipment = await self._step("shipment", schedule_shipment, input.address)
+            async with self.saga(lambda: self._state.update(step="undoing")) as saga:
+                payment = await self._step("payment", charge_payment, input.payment_details)
+                saga.add(refund_payment, payment)
+                reservation = await self._step("reservation", reserve_inventory, input.items)
+                saga.add(release_inventory, reservation)
+                shipment = await self._step("shipment", schedule_shipment, input.address)
         except (ActivityError, CancelledError, asyncio.CancelledError):
-            self._state["step"] = "undoing"
-            await self._undo(undo)
             self._state["step"] = "undone"
             if self.is_cancelled:
                 return OrderOutput(order_id=input.order_id, status="cancelled")
@@ -45,17 +43,6 @@ class OrderWorkflow(BaseWorkflow[OrderInput, OrderOutput]):
             payment_id=payment.payment_id,
             tracking_number=shipment.tracking_number,
         )
-
-    async def _undo(self, undo: list[Callable[[], Awaitable[None]]]) -> None:
-        """Undo in reverse; one that cannot be undone does not keep the others from it."""
-        failures: list[ActivityError] = []
-        for compensate in reversed(undo):
-            try:
-                await compensate()
-            except ActivityError as failure:
-                failures.append(failure)
-        if failures:
-            raise failures[0]
 
     async def _step(self, name: str, activity: Callable[[A], Awaitable[R]], arg: A) -> R:
         if self.is_cancelled:

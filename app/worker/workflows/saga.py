@@ -36,7 +36,8 @@ class Saga:
     the step may fail halfway. Undos must bear being run twice, as any activity.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_undo: Callable[[], None] | None = None) -> None:
+        self._on_undo = on_undo
         self._undos: list[tuple[Any, tuple[Any, ...], ActivityOptions]] = []
 
     @overload
@@ -60,6 +61,8 @@ class Saga:
         # Anything else (the end of this process's part, the next run of a chain) is no failure of the steps.
         if not isinstance(error, (Exception, asyncio.CancelledError)):
             return
+        if self._on_undo is not None:
+            self._on_undo()
         undoing = asyncio.create_task(self._undo())
         while not undoing.done():
             try:

@@ -14,6 +14,7 @@ from typing import Any, Generic, Self, TypeVar, TypeVarTuple, cast, overload
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.converter import DataConverter
 from typing_extensions import Unpack
 
 from app.core.config import get_settings
@@ -32,9 +33,15 @@ TReturn = TypeVar("TReturn")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
+_OTHER_CONVERTER = (
+    "this client converts data in the SDK's default way, the fleet's workers with pydantic: values would come back as "
+    "other types.\nTake the client of TemporalClientService, or connect with plugins=fleet_plugins()."
+)
+
 
 class Starts(Generic[TInput, TReturn]):
-    """Class methods; each raises TypeError for an input that `run` would not take, before anything is sent."""
+    """Class methods; each raises TypeError for an input that `run` would not take, and for a client with another data
+    converter than the workers have, before anything is sent."""
 
     @classmethod
     async def start_workflow(
@@ -44,7 +51,7 @@ class Starts(Generic[TInput, TReturn]):
 
         Raises temporalio.exceptions.WorkflowAlreadyStartedError, temporalio.service.RPCError.
         """
-        handle = await client.start_workflow(_run(cls), _checked(cls, input), id=id, **_merged(cls, options))
+        handle = await client.start_workflow(_run(cls), _checked(cls, client, input), id=id, **_merged(cls, options))
         return cast("WorkflowHandle[Self, TReturn]", handle)
 
     @classmethod
@@ -90,7 +97,7 @@ class Starts(Generic[TInput, TReturn]):
         name = signal if isinstance(signal, str) else sdk.signal_name(signal)
         merged = _merged(cls, options)
         return await client.start_workflow(
-            _run(cls), _checked(cls, input), id=id, start_signal=name, start_signal_args=args, **merged
+            _run(cls), _checked(cls, client, input), id=id, start_signal=name, start_signal_args=args, **merged
         )
 
     @overload
@@ -130,7 +137,7 @@ class Starts(Generic[TInput, TReturn]):
             for name in ("update_id", "rpc_metadata", "rpc_timeout")
         }
         merged = {"id_conflict_policy": WorkflowIDConflictPolicy.USE_EXISTING, **_merged(cls, options)}
-        start: Any = WithStartWorkflowOperation(_run(cls), _checked(cls, input), id=id, **merged)
+        start: Any = WithStartWorkflowOperation(_run(cls), _checked(cls, client, input), id=id, **merged)
         return await client.execute_update_with_start_workflow(
             update,
             args=args,
@@ -165,8 +172,10 @@ def _merged(cls: type[Starts[Any, Any]], options: Mapping[str, Any]) -> dict[str
     return merged
 
 
-def _checked(cls: type, input: Any) -> Any:
+def _checked(cls: type, client: Client, input: Any) -> Any:
     """`input`, if `run` would take it: the worker would refuse it too, but only once the run exists."""
+    if client.data_converter is DataConverter.default:
+        raise TypeError(_OTHER_CONVERTER)
     adapter = _input_type(cls)
     if adapter is not None:
         try:

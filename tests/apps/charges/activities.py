@@ -45,6 +45,8 @@ class PaperBank(Bank):
 
 @activity_defn(queue="charges")
 class Receipt:
+    """Prints."""
+
     def __init__(self, *, shop: str) -> None:
         self._shop = shop
 
@@ -58,6 +60,7 @@ class Greeting:
 
 
 def _add(one: int, other: int) -> int:
+    """Adds."""
     return one + other
 
 

@@ -61,4 +61,19 @@ async def fail_for_good() -> None:
     raise ApplicationError("no use", type="NoUse", non_retryable=True)
 
 
+@activity_defn(queue="lab")
+def join(first: str, second: str, third: str = "-") -> str:
+    return first + second + third
+
+
+@activity_defn(queue="lab")
+async def length(text: str) -> int:
+    return len(text)
+
+
+@activity_defn(queue="lab")
+async def text_of_length(length: int) -> str:
+    return "x" * length
+
+
 async def undeclared() -> None: ...

@@ -12,16 +12,18 @@ modules that hold activities only. A workflow's own module is still re-imported 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import pydantic
 from temporalio.client import Plugin
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter
 from temporalio.plugin import SimplePlugin
-from temporalio.worker import WorkflowRunner
+from temporalio.worker import Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
+from app.core.services.temporal.arguments import FittingArguments
+from app.core.services.temporal.payloads import LimitedPayloadConverter, PayloadLimits, learn_limit
 from app.core.telemetry import tracing
 
 _ALWAYS_SHARED = ("app.core", "typing_extensions", "annotated_types", "pydantic", "pydantic_core")
@@ -37,6 +39,7 @@ class FleetPlugin(SimplePlugin):
             "worker-fleet",
             data_converter=_pydantic_unless_chosen,
             workflow_runner=self._share_modules,
+            interceptors=[FittingArguments(), PayloadLimits()],
             # Raised by workflow code on bad data; as a mere task failure the run would stay "Running" for ever.
             workflow_failure_exception_types=[pydantic.ValidationError],
         )
@@ -44,6 +47,11 @@ class FleetPlugin(SimplePlugin):
     def runner(self) -> WorkflowRunner:
         """The sandbox that workers with this plugin use where nobody chose another."""
         return self._share_modules(None)
+
+    async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
+        """Run a worker that knows how much its server takes in one payload."""
+        await learn_limit(worker.client)
+        await super().run_worker(worker, next)
 
     def _share_modules(self, runner: WorkflowRunner | None) -> WorkflowRunner:
         if runner is None:
@@ -61,5 +69,5 @@ def fleet_plugins(passthrough: Iterable[str] = ()) -> Sequence[Plugin]:
 
 def _pydantic_unless_chosen(chosen: DataConverter | None) -> DataConverter:
     if chosen is None or chosen == DataConverter.default:
-        return pydantic_data_converter
+        return dataclasses.replace(pydantic_data_converter, payload_converter_class=LimitedPayloadConverter)
     return chosen

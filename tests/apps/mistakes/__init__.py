@@ -1,0 +1,1 @@
+"""Workflows that each make one mistake while they run."""

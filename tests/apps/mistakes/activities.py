@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import time
+
+from app.worker.registry import activity_defn
+
+LIMIT_BYTES = 2 * 1024 * 1024
+"""Temporal's limit of one payload."""
+
+
+@activity_defn(queue="mistakes")
+async def measure(text: str) -> int:
+    return len(text)
+
+
+@activity_defn(queue="mistakes")
+async def much(size: int) -> str:
+    return "x" * size
+
+
+@activity_defn(queue="mistakes")
+def wait_in_a_thread(seconds: float) -> str:
+    """Not async: it needs a thread."""
+    time.sleep(seconds)
+    return "waited"
+
+
+async def undeclared() -> None: ...

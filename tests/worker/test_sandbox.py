@@ -1,0 +1,77 @@
+"""The sandbox: what the raw SDK refuses to workflow code, a worker of the fleet refuses too."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import uuid
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxMatcher, SandboxRestrictions
+
+from app.core.config.model import Settings
+from tests.apps.forbidden import Forbidden
+from tests.worker.pools import running_pools
+
+
+def _listed(matcher: SandboxMatcher, module: str = "", path: str = "") -> Iterator[str]:
+    """ "module:dotted.name" of everything that the SDK's default restrictions name and this Python has."""
+    value = _value(module, path)
+    if value is None and module:
+        return
+    names: set[str] = set(matcher.use)
+    if "*" in names:
+        names = {n for n in vars(value) if not n.startswith("_") and callable(getattr(value, n, None))}
+    for name in sorted(names - set(matcher.exclude)):
+        if getattr(value, name, None) is not None:
+            yield f"{module}:{f'{path}.{name}' if path else name}"
+    for name, child in matcher.children.items():
+        below = f"{module}.{name}" if module else name
+        if isinstance(_value(below, ""), ModuleType) and not path:
+            yield from _listed(child, below)
+        elif module:
+            yield from _listed(child, module, f"{path}.{name}" if path else name)
+
+
+def _value(module: str, path: str) -> Any:
+    try:
+        value: Any = importlib.import_module(module)
+        for step in filter(None, path.split(".")):
+            value = getattr(value, step)
+    except (ImportError, AttributeError, ValueError):
+        return None
+    return value
+
+
+def test_what_the_raw_sdk_refuses_is_refused(temporal_address: str) -> None:
+    names = [name for name in _listed(SandboxRestrictions.invalid_module_members_default) if _is_function(name)]
+
+    async def raw() -> list[str]:
+        client = await Client.connect(temporal_address)
+        async with Worker(client, task_queue="forbidden-raw", workflows=[Forbidden]):
+            return await tried(client, "forbidden-raw")
+
+    async def ours() -> list[str]:
+        worker = {"packages": ["tests.apps.forbidden"]}
+        settings = Settings.model_validate({"temporal": {"address": temporal_address, "worker": worker}})
+        async with running_pools(settings, "forbidden") as client:
+            return await tried(client, "forbidden")
+
+    async def tried(client: Client, queue: str) -> list[str]:
+        async with asyncio.timeout(60):
+            return await client.execute_workflow(Forbidden.run, names, id=f"test-{uuid.uuid4()}", task_queue=queue)
+
+    by_raw, by_ours = asyncio.run(raw()), asyncio.run(ours())
+    assert {"datetime.now", "random.random", "open", "socket.socket", "time.sleep", "uuid4"} <= set(by_raw)
+    assert "SDK's list: random:choice" in by_raw, "the SDK's own list was tried"
+    assert [name for name in by_raw if name not in by_ours] == []
+
+
+def _is_function(name: str) -> bool:
+    """Whether it can be tried with an argument that it does not have, with no effect."""
+    return inspect.isroutine(_value(*name.split(":")))
