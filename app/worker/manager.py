@@ -72,10 +72,7 @@ class WorkerManager:
         )
 
     async def run(self, stop: asyncio.Event, *, connect_timeout_s: float | None = None) -> ExitCode:
-        """Serve until `stop`; the code says how it ended. `connect_timeout_s`: give up connecting, None is never.
-
-        Raises RegistrationError when a workflow cannot run in the sandbox.
-        """
+        """Serve until `stop`; the code says how it ended. `connect_timeout_s`: give up connecting, None is never."""
         self.state.phase = "connecting"
         watching = [asyncio.create_task(self._beat())]
         try:

@@ -7,6 +7,8 @@ of them and without a server, so that `fleet check` and the worker say the same,
 from __future__ import annotations
 
 import asyncio
+import sys
+import traceback
 from collections.abc import Iterable
 
 from temporalio.worker import UnsandboxedWorkflowRunner, WorkflowRunner
@@ -30,6 +32,9 @@ OWN_MODULES = (
     *(f"app.worker.workflows.{name}" for name in ("base", "contract", "starts", "calls", "children", "saga")),
 )
 """What workflow code imports of ours; it keeps no state of a run."""
+
+
+_PASSTHROUGH = "temporal.worker.passthrough_modules"
 
 
 def shared_modules(registry: Registry, settings: Settings) -> tuple[str, ...]:
@@ -67,13 +72,28 @@ def _problem(handler: Handler, error: Exception) -> Problem:
     said = f"{type(cause).__name__}: {cause}"
     if isinstance(cause, RestrictedWorkflowAccessError):
         said = f"{cause.qualified_name} is refused there"
+    if library := _library(cause, handler.module):
+        remedy = f"Import {library} in the module of the activities only, or name it in {_PASSTHROUGH}."
+    elif isinstance(cause, RestrictedWorkflowAccessError):
         remedy = "Its module must be deterministic too: do this in an activity."
     elif isinstance(cause, ImportError):
-        remedy = "Import it in the module of the activities only, or name it in temporal.worker.passthrough_modules."
+        remedy = f"Import it in the module of the activities only, or name it in {_PASSTHROUGH}."
     else:
         remedy = (
             "Each run imports the module anew, under restrictions: move that out of it, "
-            "or name the library in temporal.worker.passthrough_modules."
+            f"or name the library in {_PASSTHROUGH}."
         )
     what = f"workflow {handler.name} cannot be imported in the sandbox: {said}"
     return Problem(places.raised_at(cause, handler.module) or handler.where, what, remedy)
+
+
+def _library(error: BaseException, module: str) -> str:
+    """The installed library that fails while `module` imports it; empty when that is the user's own code."""
+    library = ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        file, top = frame.f_code.co_filename, str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if file.startswith("<") or top == "temporalio" or top in sys.stdlib_module_names:
+            continue
+        theirs = places.is_library(file) and top != module.partition(".")[0]
+        library = library or top if theirs else ""
+    return library

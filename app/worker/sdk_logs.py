@@ -34,6 +34,7 @@ def install() -> None:
         ("temporalio.worker._worker", _unsaid),
         ("temporalio.worker._workflow", _task_failed),
         ("temporalio.worker._workflow_instance", _task_failed),
+        ("temporalio.worker.workflow_sandbox._restrictions", _unsaid),
         ("temporalio.core", _Seldom()),
     ):
         logger = logging.getLogger(name)
@@ -42,8 +43,8 @@ def install() -> None:
 
 
 def _unsaid(record: logging.LogRecord) -> bool:
-    """`supervise` tells of a worker that failed, and what happens next."""
-    return record.msg != "Worker failed, shutting down"
+    """`supervise` tells of a worker that failed, and the error of what is restricted says so itself."""
+    return record.msg != "Worker failed, shutting down" and not str(record.msg).endswith(" restricted")
 
 
 def _task_failed(record: logging.LogRecord) -> bool:

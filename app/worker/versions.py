@@ -97,6 +97,7 @@ def remedy(settings: TemporalSettings) -> str:
 async def watch(service: TemporalClientService, settings: TemporalSettings, state: WorkerState) -> None:
     """Keep `state` right and the log informed, until cancelled."""
     versioned = settings.worker.versioning != "off"
+    act = "Make it current" if versioned else "Give it back to them"
     said: Standing | None = None
     times = 0
     again_at = time.monotonic()
@@ -104,17 +105,15 @@ async def watch(service: TemporalClientService, settings: TemporalSettings, stat
         try:
             now = await standing(await service.get_client(), settings.worker, service.rpc_timeout)
         except (TemporalUnavailable, RPCError, RuntimeError) as error:
-            log.debug("versions: %s", error)  # readiness tells of an outage
+            log.debug("not known: %s", error)  # readiness tells of an outage
         else:
             state.current = now.current if versioned or now.idle else None
             state.note = now.sentence
             if now.idle and (now != said or time.monotonic() >= again_at):
                 times = times + 1 if now == said else 0
                 again_at = time.monotonic() + SAY_AGAIN_S[min(times, len(SAY_AGAIN_S) - 1)]
-                log.warning("%s. To change that: %s", now.sentence, remedy(settings))
+                log.warning("%s. %s: %s", now.sentence, act, remedy(settings))
             elif now != said and not now.idle and (versioned or said):
-                log.info(
-                    "versions: %s", now.sentence or f"build {settings.worker.build_id} is current and gets new work"
-                )
+                log.info("%s", now.sentence or f"build {settings.worker.build_id} is current and gets new work")
             said = now
         await asyncio.sleep(ASK_S if versioned or state.note else ASK_UNVERSIONED_S)

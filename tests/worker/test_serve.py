@@ -84,6 +84,24 @@ def test_a_workflow_that_the_sandbox_refuses_is_told_with_its_place(serve: Calla
     assert "Traceback" not in served.text()
 
 
+def test_a_library_that_the_sandbox_refuses_is_named_with_the_setting_that_lets_it_in(
+    serve: Callable[..., Served],
+) -> None:
+    served = serve(TEMPORAL__WORKER__PACKAGES='["tests.apps.library_at_import"]')
+    assert served.wait(20) == 2
+    place, remedy = served.text().splitlines()
+    assert place.startswith("tests/apps/library_at_import/neighbour.py:3: workflow Fetches cannot be imported")
+    remedy_words = (
+        "Import httpx in the module of the activities only, or name it in temporal.worker.passthrough_modules."
+    )
+    assert remedy.strip() == remedy_words
+    let_in = serve(
+        TEMPORAL__WORKER__PACKAGES='["tests.apps.library_at_import"]',
+        TEMPORAL__WORKER__PASSTHROUGH_MODULES='["httpx"]',
+    )
+    let_in.ready()
+
+
 def test_drain_timeout_on_the_command_line_wins_over_a_queues_own(
     serve: Callable[..., Served], temporal_address: str
 ) -> None:

@@ -90,6 +90,7 @@ def test_a_worker_that_ends_is_started_again_and_works(temporal_address: str, ca
         await holds(lambda: state.down)
         assert state.ready() == (False, "queue lab has no worker: no error given")
         await holds(lambda: state.ready()[0])
+        assert state.restarts == {"lab": 1}
         routes = await lab.Routes.execute_workflow(running.client, input=None, id=f"test-{uuid.uuid4()}")
         assert routes == ["lab", "lab-other", "lab-other"]
         same = [new.worker is old for new, old in zip(running.manager.pools, first, strict=True)]

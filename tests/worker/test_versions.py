@@ -48,7 +48,7 @@ def test_a_build_that_is_not_current_says_so_until_it_is(
         state = call(lambda c: c.get_workflow_handle(workflow_id).describe())
         assert (state.status, state.history_length) == (WorkflowExecutionStatus.RUNNING, 2), "started, and no more"
 
-    command = re.findall(r"To change that: (temporal worker deployment .*)", served.text())[-1]
+    command = re.findall(r": (temporal worker deployment .*)", served.text())[-1]
     _run(command)
     assert result(temporal_address, workflow_id) == "hello you"
     until(lambda: "build v1 is current and gets new work" in served.text(), 15)
@@ -70,7 +70,7 @@ def test_the_line_is_repeated_and_names_the_build_that_is_current(
     }
     old = serve("--queue", "versioned", TEMPORAL__WORKER__BUILD_ID="v1", **settings)
     old.ready()
-    line = r"To change that: (temporal worker deployment .*)"
+    line = r": (temporal worker deployment .*)"
     until(lambda: re.findall(line, old.text()), 15)
     _run(re.findall(line, old.text())[-1])
     until(lambda: "build v1 is current and" in old.text(), 15)
@@ -93,7 +93,7 @@ def test_workers_without_a_version_say_that_a_build_took_their_work(
     old = serve(
         "--queue", "versioned-back", TEMPORAL__WORKER__VERSIONING="pinned", TEMPORAL__WORKER__BUILD_ID="v1", **settings
     )
-    line = r"To change that: (temporal worker deployment .*)"
+    line = r": (temporal worker deployment .*)"
     until(lambda: re.findall(line, old.text()), 30)
     _run(re.findall(line, old.text())[-1])
     old.signal(signal.SIGTERM)
