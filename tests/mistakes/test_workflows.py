@@ -59,8 +59,8 @@ def test_an_activity_result_over_two_megabytes(page: Section, caller: Caller) ->
 
 @mistake("A workflow's result, or an activity's input, over 2 MB")
 def test_a_workflow_result_over_two_megabytes(page: Section, caller: Caller) -> None:
-    page.shows(Outcome.FAILED_TASK, caller.failed_task(lambda c: start(c, made.ReturnsMuch, TOO_MUCH)))
-    page.shows(Outcome.FAILED_TASK, caller.failed_task(lambda c: start(c, made.SendsMuch, TOO_MUCH)))
+    page.shows(Outcome.FAILED_WORKFLOW, caller.failed_workflow(lambda c: start(c, made.ReturnsMuch, TOO_MUCH)))
+    page.shows(Outcome.FAILED_WORKFLOW, caller.failed_workflow(lambda c: start(c, made.SendsMuch, TOO_MUCH)))
 
 
 @mistake("An unknown workflow type")
@@ -129,6 +129,11 @@ def test_a_missing_query(page: Section, caller: Caller) -> None:
 @mistake("An update that its validator rejects")
 def test_a_rejected_update(page: Section, caller: Caller) -> None:
     page.shows(Outcome.ERROR, _asked(caller, lambda handle: handle.execute_update(made.Waits.add, -1)))
+
+
+@mistake("An update's arguments over 2 MB")
+def test_an_update_over_two_megabytes(page: Section, caller: Caller) -> None:
+    page.shows(Outcome.ERROR, _asked(caller, lambda handle: handle.execute_update("add", "x" * TOO_MUCH)))
 
 
 @mistake("A workflow id that is taken")
