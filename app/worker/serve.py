@@ -145,7 +145,7 @@ def _serve(settings: Settings, queues: list[str] | None, connect_timeout_s: floa
         on_signals(request_stop)
         try:
             code = await manager.run(stop, connect_timeout_s=connect_timeout_s)
-        except Exception:  # noqa: BLE001 - a mistake of ours; the interpreter's own exit would wait for every thread
+        except Exception:  # a mistake of ours: the interpreter's own exit would wait for every thread
             log.exception("this worker cannot go on")
             code = ExitCode.POOL_DIED
         # From here, not after the loop: asyncio.run would wait for every thread that an activity has left behind.
