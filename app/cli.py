@@ -122,8 +122,7 @@ def _dev(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _queues(settings: Settings, arguments: argparse.Namespace) -> int:
-    from app.core.config.review import warnings
-    from app.worker.discovery import discover, undeclared
+    from app.worker.discovery import discover, doubts
     from app.worker.queues import listing, task_queues
 
     registry = discover(settings)
@@ -137,11 +136,7 @@ def _queues(settings: Settings, arguments: argparse.Namespace) -> int:
         print(json.dumps({name: queue.as_json() for name, queue in queues.items()}, indent=2))
         return ExitCode.DRAINED
     print(listing(queues))
-    for doubt in (
-        *warnings(settings),
-        *registry.doubtful_queues(),
-        *undeclared(settings.temporal.worker.packages),
-    ):
+    for doubt in doubts(settings):
         print(f"warning: {doubt}")
     return ExitCode.DRAINED
 

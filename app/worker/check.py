@@ -15,12 +15,11 @@ from temporalio.common import VersioningBehavior
 from temporalio.service import RPCError
 
 from app.core.config import Settings
-from app.core.config.review import warnings as config_warnings
 from app.core.exit import ExitCode
 from app.core.services.temporal.temporal_client import TemporalClientService, TemporalUnavailable
 from app.worker import sdk_definitions as sdk
 from app.worker import versions
-from app.worker.discovery import look, undeclared
+from app.worker.discovery import doubts, look
 from app.worker.manifest import other_manifest
 from app.worker.problems import Problem, RegistrationError
 from app.worker.queues import TaskQueue, task_queues
@@ -85,9 +84,7 @@ def check(settings: Settings) -> CheckReport:
         activities=sum(len(queue.activities) for queue in view),
         problems=(*found.problems, *sandbox_problems(registry, settings)),
         warnings=(
-            *config_warnings(settings),
-            *registry.doubtful_queues(),
-            *undeclared(settings.temporal.worker.packages),
+            *doubts(settings),
             *(warning for queue in view for warning in _versioning(settings, queue)),
         ),
     )

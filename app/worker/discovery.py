@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from app.core.config import Settings
 from app.core.config.resolve import activity_settings, scaling_settings
+from app.core.config.review import warnings
 from app.worker import places
 from app.worker import sdk_definitions as sdk
 from app.worker.problems import Problem, RegistrationError, did_you_mean
@@ -151,18 +152,23 @@ def _left_out(folder: Path, names: Iterable[str]) -> Iterator[Problem]:
 def _import_problem(module: str, error: BaseException) -> Problem:
     said = error.msg if isinstance(error, SyntaxError) else str(error)
     what = f"module {module} cannot be imported: {': '.join(filter(None, (type(error).__name__, said)))}"
-    where = places.raised_at(error, module)
-    remedy = "Mend that line first."
+    if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
+        return Problem(SETTING, f"there is no module {error.name}", _where_python_looks(error.name))
+    return Problem(places.raised_at(error, module) or SETTING, what, _remedy(error))
+
+
+def _remedy(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
-        if f"{module}.".startswith(f"{error.name}."):
-            return Problem(SETTING, f"there is no module {error.name}", _where_python_looks(error.name))
-        remedy = f"The module is there, and what it imports is not: install {error.name} here, or mend that line."
-    elif isinstance(error, SystemExit):
-        remedy = 'A module of handlers may not end the process: keep that below `if __name__ == "__main__":`.'
-    elif isinstance(error, TypeError) and ("workflow_defn()" in str(error) or "activity_defn()" in str(error)):
-        kind = "workflow" if "workflow_defn()" in str(error) else "activity"
-        remedy = f'Write @{kind}_defn(queue="..."): with parentheses and the name of a task queue.'
-    return Problem(where or SETTING, what, remedy)
+        return f"The module is there, and what it imports is not: install {error.name} here, or mend that line."
+    if isinstance(error, SystemExit):
+        return 'A module of handlers may not end the process: keep that below `if __name__ == "__main__":`.'
+    said = str(error)
+    for kind in ("workflow", "activity"):
+        if isinstance(error, TypeError) and f"{kind}_defn()" in said:
+            return f'Write @{kind}_defn(queue="..."): with parentheses and the name of a task queue.'
+        if isinstance(error, ValueError) and f"already contains {kind} definition" in said:
+            return f"Put @{kind}_defn above @{kind}.defn, or take the SDK's decorator away."
+    return "Mend that line first."
 
 
 def _where_python_looks(name: str) -> str:
@@ -190,6 +196,11 @@ def _merged(failed: Iterable[tuple[str, Problem]]) -> list[Problem]:
             what = what.replace(f"module {names[0]}", f"modules {', '.join(names)}")
         merged.append(Problem(problem.where, what, problem.remedy))
     return merged
+
+
+def doubts(settings: Settings) -> list[str]:
+    """Sentences on what keeps no worker from serving, and will be regretted: settings, names of queues, no queue."""
+    return [*warnings(settings), *registry.doubtful_queues(), *undeclared(settings.temporal.worker.packages)]
 
 
 def undeclared(packages: Iterable[str]) -> list[str]:

@@ -14,12 +14,11 @@ from typing import Any, NoReturn
 from app.core.config import ConfigError, Settings, named, use
 from app.core.config.load import load_settings
 from app.core.config.resolve import without_override, worker_settings
-from app.core.config.review import warnings
 from app.core.exit import ExitCode, fail, finish
 from app.core.telemetry import logs, tracing
 from app.worker import sdk_logs
 from app.worker.check import checked
-from app.worker.discovery import undeclared
+from app.worker.discovery import doubts
 from app.worker.drain import DrainBudget, Watchdog, on_signals
 from app.worker.health import probe_server
 from app.worker.in_flight import InFlight
@@ -111,7 +110,7 @@ def _serve(settings: Settings, queues: list[str] | None, connect_timeout_s: floa
         registry = checked(settings, queues or ())
     except RegistrationError as error:
         fail(error)
-    for doubt in (*warnings(settings), *registry.doubtful_queues(), *undeclared(settings.temporal.worker.packages)):
+    for doubt in doubts(settings):
         log.warning(doubt)
     serving = list(dict.fromkeys(queues or registry.queues()))
     in_flight = InFlight()

@@ -137,10 +137,15 @@ def test_a_profile_is_chosen_by_name_and_the_file_by_variable(home: Path, monkey
         ("[profile.default]\naddress = 'x\n", "{file}:2: invalid literal string"),
         ("[profile.default]\nadress = 'x:1'\n", "{file}:2: unknown field `adress`"),
         ("[profile.default]\naddress = 3\n", "{file}:2: invalid type: integer"),
-        ("[profile.default]\naddress = 'nonsense'\n", "{file} (profile default): temporal.address: "),
+        ("[profile.default]\naddress = 'nonsense'\n", "{file}:2: temporal.address: "),
+        ("[profile.x]\naddress = 'a:1'\n[profile.default]\n\naddress = 'b'\n", "{file}:5: temporal.address: "),
+        ("profile.default.address = 'b'\n", "{file} (profile default): temporal.address: "),
         ("[profile.default.tls]\nclient_cert_path = 'x'\nclient_cert_data = 'x'\n", "{file}: Cannot specify both"),
         ("[profile.default.tls]\ndisable_host_verification = true\n", "{file} (profile default): the SDK for Python"),
-        ("[profile.default.tls]\nserver_ca_cert_path = 'gone'\n", "temporal.tls.server_ca_file: the file gone cannot"),
+        (
+            "[profile.default.tls]\nserver_ca_cert_path = 'gone'\n",
+            "{file}:2: temporal.tls.server_ca_file: the file gone cannot",
+        ),
     ],
 )
 def test_what_is_wrong_in_temporal_toml_is_told_with_its_place(home: Path, text: str, sentence: str) -> None:

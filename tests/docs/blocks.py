@@ -63,6 +63,7 @@ def _classified(page: str, language: str, text: str, line: int, before: str) -> 
 
 
 def is_output(expected: str, printed: str) -> bool:
-    """Whether `printed` is what the page shows; `<something>` on the page stands for any text in a line."""
-    parts = re.split(r"<[^<>\n]+>", expected.strip())
-    return re.fullmatch(r"[^\n]+?".join(map(re.escape, parts)), printed.strip()) is not None
+    """Whether `printed` is what the page shows, but for the number of blanks; `<something>` is any text in a line."""
+    expected, printed = (re.sub(" +", " ", text.strip()) for text in (expected, printed))
+    parts = re.split(r"<[^<>\n]+>", expected)
+    return re.fullmatch(r"[^\n]+?".join(map(re.escape, parts)), printed) is not None

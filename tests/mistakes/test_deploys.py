@@ -64,3 +64,12 @@ def test_a_nondeterministic_change(page: Section, reader: Reader, caller: Caller
         worker.says("serving")
         assert caller(after) == 1, "the remedy: the code of before goes on with the run"
         worker.stop()
+
+
+@mistake("A build that is not current")
+def test_a_build_that_is_not_current(page: Section, reader: Reader) -> None:
+    reader.write("shop/__init__.py", GOOD)
+    worker = {"VERSIONING": "pinned", "DEPLOYMENT_NAME": new_id(), "BUILD_ID": "two"}
+    reader.env.update({f"FLEET_TEMPORAL__WORKER__{name}": value for name, value in worker.items()})
+    with reader.background(SERVE) as serving:
+        page.shows(Outcome.LOGGED, serving.says("Make it current"))

@@ -75,7 +75,8 @@ class _Forward(grpc.GenericRpcHandler):  # type: ignore[misc]
             context.abort(grpc.StatusCode.PERMISSION_DENIED, "Request unauthorized.")
         passed = [(k, v) for k, v in metadata.items() if not k.startswith(("grpc-", "user-agent", ":"))]
         answer = self._upstream.unary_unary(method).future(request, context.time_remaining(), metadata=passed)
-        context.add_callback(answer.cancel)
+        if not context.add_callback(answer.cancel):
+            answer.cancel()  # the caller has left already
         try:
             return answer.result()
         except grpc.FutureCancelledError:

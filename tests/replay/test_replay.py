@@ -72,7 +72,10 @@ def _settings(data: dict[str, Any]) -> None:
 def replay(path: Path, settings: dict[str, Any], *workflows: type) -> None:
     """Raises NondeterminismError, as a replay in production would."""
     _settings(settings)
-    shared = (*OWN_MODULES, *registry.shareable_modules(PACKAGES))
+    _replay(path, (*OWN_MODULES, *registry.shareable_modules(PACKAGES)), *workflows)
+
+
+def _replay(path: Path, shared: tuple[str, ...], *workflows: type) -> None:
     history = WorkflowHistory.from_json("replayed", path.read_text())
     plugins: Any = fleet_plugins(shared)  # for clients, workers and replayers alike
     asyncio.run(Replayer(workflows=workflows, plugins=plugins).replay_workflow(history))
@@ -91,6 +94,15 @@ def test_it_replays_clean(path: Path, settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 def test_it_replays_clean_after_its_queues_were_renamed(path: Path, moved_queues: None) -> None:
     replay(path, ANOTHER_YEAR, OrderWorkflow, Tour, Stop)
+
+
+@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
+def test_nothing_is_refused_when_the_declarations_are_gone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a history holds was right when it was recorded; open runs of it go on."""
+    _settings(DEFAULTS)
+    shared = (*OWN_MODULES, *registry.shareable_modules(PACKAGES))
+    monkeypatch.setattr(registry, "_handlers", {})
+    _replay(path, shared, OrderWorkflow, Tour, Stop)
 
 
 @pytest.mark.parametrize(

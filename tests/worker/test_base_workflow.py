@@ -49,7 +49,7 @@ def test_an_activity_runs_on_the_queue_of_its_declaration(temporal_address: str)
 def test_options_come_from_the_configuration_and_an_explicit_one_wins(temporal_address: str) -> None:
     async def body(client: Client) -> None:
         handle = await lab.Options.start_workflow(client, input=None, id=new_id())
-        assert await handle.result() == [[11, 4], [7, 4]]
+        assert await handle.result() == [[11, 4], [7, 4], [11, 0], [7, 0]]
         scheduled = [
             e.activity_task_scheduled_event_attributes
             for e in (await handle.fetch_history()).events

@@ -114,13 +114,13 @@ def test_after_stop_new_nothing_can_be_started(temporal_address: str) -> None:
 
 def test_a_second_signal_leaves_alone_what_was_started_after_the_first(temporal_address: str) -> None:
     async def scene(client: Client) -> None:
-        plan = cancels.Plan(beats=False, waits=False)
-        handle = await cancels.Cancels.start_workflow(client, input=plan, id=new_id())
+        handle = await cancels.MakesGood.start_workflow(client, input=None, id=new_id())
+        await handle.signal(cancels.MakesGood.cancel, "first")
         await body_runs(handle.id)
-        await handle.signal(cancels.Cancels.cancel, "first")
-        await handle.signal(cancels.Cancels.cancel, "second")
-        assert (await handle.result()).reason == "first"
+        await handle.signal(cancels.MakesGood.cancel, args=["second", True])
+        assert (await handle.query(cancels.MakesGood.state))["cancel_reason"] == "first"
         bodies.released.add(handle.id)
+        assert await handle.result() == "done"
 
     run(temporal_address, scene)
 

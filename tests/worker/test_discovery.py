@@ -132,6 +132,14 @@ def test_the_place_of_an_error_is_the_innermost_line_that_is_not_a_librarys(
         ("import asyncio; raise asyncio.CancelledError", "CancelledError", "Mend that line"),
         ("raise GeneratorExit('x')", "GeneratorExit: x", "Mend that line"),
         ("from app.worker.registry import workflow_defn\n@workflow_defn\nclass W: ...", "takes 0 positional", "queue="),
+        (
+            (
+                "from app.worker.registry import activity_defn as ad; from temporalio import activity\n"
+                '@activity.defn\n@ad(queue="q")\nasync def f(): ...'
+            ),
+            "Function already contains activity definition",
+            "Put @activity_defn above @activity.defn",
+        ),
         ("from app.worker.registry import activity_defn\n@activity_defn()\ndef f(): ...", "'queue'", "@activity_defn("),
     ],
 )

@@ -27,7 +27,7 @@ def test_a_worker_polls_with_a_renewed_certificate(
 
     async def work() -> None:
         settings = lab_settings(front.address, tls=tls(authority, own), rpc_timeout_s=5)
-        async with running_manager(settings, "lab", "lab-other") as running, asyncio.timeout(60):
+        async with running_manager(settings, "lab", "lab-other") as running, asyncio.timeout(30):
             (first,) = list(front.peers)
             # From now on the old certificate would be refused, if anybody connected with it.
             front.client_authority = coming.cert

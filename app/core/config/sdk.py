@@ -19,7 +19,7 @@ from typing import Any
 from temporalio.envconfig import ClientConfig, ClientConfigProfile, DataSource
 
 from app.core.config.errors import ConfigProblem
-from app.core.config.layers import Layer
+from app.core.config.layers import Layer, all_locs
 from app.core.config.resolve import Loc, lay_over
 
 FILE_VARIABLE = "TEMPORAL_CONFIG_FILE"
@@ -46,6 +46,9 @@ NAMES: dict[str, Loc] = {
     "TEMPORAL_WORKER_BUILD_ID": ("temporal", "worker", "build_id"),
 }
 """The variables with the setting that each one is."""
+
+_HEADER = re.compile(r"""\s*\[\s*profile\.["']?([^]"'.]+)["']?\.?(\w*)\s*\]""")
+_KEY = re.compile(r"\s*(\w+)\s*=")
 
 _OURS = (PROFILE_VARIABLE, "TEMPORAL_DEPLOYMENT_NAME", "TEMPORAL_WORKER_BUILD_ID")
 """Those that are no part of the SDK's profile: its name, and the two of the Temporal worker controller."""
@@ -101,7 +104,10 @@ def profile(name: str, where: str) -> Layer:
     place = f"{path} (profile {name or _DEFAULT_PROFILE})"
     if raw.get("tls", {}).get("disable_host_verification"):
         return Layer({}, {}, [_unchecked(place)])
-    return Layer.said_at(_settings(loaded), place)
+    data = _settings(loaded)
+    lines = _lines(text, name or _DEFAULT_PROFILE)
+    places = {loc: f"{path}:{lines[loc]}" if loc in lines else place for loc in all_locs(data)}
+    return Layer(data, places)
 
 
 def default_file() -> Path:
@@ -114,6 +120,20 @@ def default_file() -> Path:
         xdg = os.environ.get("XDG_CONFIG_HOME", "")
         folder = Path(xdg) if xdg.startswith("/") else Path.home() / ".config"
     return folder / "temporalio" / "temporal.toml"
+
+
+def _lines(text: str, name: str) -> dict[Loc, int]:
+    """The lines of a profile's keys, where they stand one a line below its header; no reader of TOML tells them."""
+    found: dict[Loc, int] = {}
+    section: str | None = None
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(line):
+            section = header[2] if header[1] == name else None
+        elif section is not None and (key := _KEY.match(line)):
+            variable = f"TEMPORAL_{section}_{key[1]}".replace("__", "_").upper().removesuffix("_DISABLED")
+            if variable in NAMES:
+                found[NAMES[variable]] = number
+    return found
 
 
 def _wrong(path: Path, text: str, name: str, where: str, told: str) -> ConfigProblem:

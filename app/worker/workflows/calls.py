@@ -152,7 +152,10 @@ class Calls:
         self, activity: str, /, *args: Any, **options: Unpack[LocalActivityOptions]
     ) -> workflow.ActivityHandle[Any]: ...
     def start_local_activity(self, activity: Any, /, *args: Any, **options: Any) -> Any:  # type: ignore[misc]
-        """Start a local activity, which must be declared on the workflow's own queue; see `start_activity`."""
+        """Start a local activity, which must be declared on the workflow's own queue; see `start_activity`.
+
+        For what takes milliseconds: while it runs, signals and queries wait, for most of `task_timeout_s`.
+        """
         self._require_open()
         require_options("a local activity", options, _LOCAL_ACTIVITY)
         require_local(activity)

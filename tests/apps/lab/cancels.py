@@ -60,6 +60,15 @@ class Initialised(BaseWorkflow[float, str]):
 
 
 @workflow_defn(queue="lab")
+class MakesGood(BaseWorkflow[None, str]):
+    """Once cancelled it starts what must not be cancelled any more."""
+
+    async def run(self, input: None) -> str:
+        await workflow.wait_condition(lambda: self.is_cancelled)
+        return await self.execute_activity(bodies.hold)
+
+
+@workflow_defn(queue="lab")
 class SeedsSignal(BaseWorkflow[None, str]):
     async def run(self, input: None) -> str:
         try:

@@ -33,6 +33,8 @@ class Options(BaseWorkflow[None, list[list[float]]]):
         return [
             await self.execute_activity(activities.options_seen, 1),
             await self.execute_activity(activities.options_seen, 1, start_to_close_timeout=explicit),
+            await self.execute_local_activity(activities.options_seen, 1),
+            await self.execute_local_activity(activities.options_seen, 1, start_to_close_timeout=explicit),
         ]
 
 
