@@ -43,7 +43,7 @@ def test_a_log_level_that_is_none_is_a_usage_error(serve: Callable[..., Served])
 
 
 def test_the_log_level_is_the_least_that_is_logged(serve: Callable[..., Served]) -> None:
-    served = serve("--log-level", "warning", "--queue", "lab")
+    served = serve("--log-level", "warning", "--queue", "lab-other")
     served.ready()
     served.signal(signal.SIGTERM)
     assert served.wait(20) == 0
@@ -266,7 +266,7 @@ def test_the_worker_tells_temporal_its_slots_under_its_own_name(
     workflow_id = start(temporal_address, lab.Slept, 6.0)
 
     async def used(c: Client) -> bool:
-        answer = await c.workflow_service.list_workers(ListWorkersRequest(namespace="default", page_size=100))
+        answer = await c.workflow_service.list_workers(ListWorkersRequest(namespace="default", page_size=1000))
         beats = [info.worker_heartbeat for info in answer.workers_info]
         mine = [b for b in beats if b.worker_identity == "served" and b.host_info.process_id == str(served.process.pid)]
         return any(b.activity_task_slots_info.current_used_slots == 1 for b in mine)

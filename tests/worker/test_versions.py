@@ -107,7 +107,7 @@ def test_workers_without_a_version_say_that_a_build_took_their_work(
 
 
 def test_without_versioning_nothing_is_said(serve: Callable[..., Served]) -> None:
-    served = serve("--queue", "lab")
+    served = serve("--queue", "lab-other")
     served.ready()
     served.signal(signal.SIGTERM)
     assert served.wait(20) == 0
