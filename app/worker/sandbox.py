@@ -58,7 +58,8 @@ async def _refused(workflows: Iterable[Handler], sandbox: WorkflowRunner) -> lis
     problems = []
     for handler in workflows:
         definition = sdk.workflow_definition(handler.target)
-        if definition is None:
+        # A module that could not be imported is a problem already; its classes are leftovers.
+        if definition is None or handler.module not in sys.modules:
             continue
         try:
             (sandbox if definition.sandboxed else UnsandboxedWorkflowRunner()).prepare_workflow(definition)

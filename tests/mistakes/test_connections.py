@@ -44,6 +44,14 @@ def test_an_expired_certificate(page: Section, reader: Reader, temporal_address:
         page.shows(Outcome.REFUSED, not_reached(reader, proxy.address, **trusts))
 
 
+@mistake("No client certificate towards a server that wants one")
+def test_no_client_certificate(page: Section, reader: Reader, temporal_address: str, authority: Authority) -> None:
+    certificate = authority.issue("server")
+    with grpc_proxy(temporal_address, certificate=certificate, client_authority=authority.cert) as proxy:
+        trusts = {"TEMPORAL_TLS_SERVER_CA_CERT_PATH": str(authority.cert)}
+        page.shows(Outcome.REFUSED, not_reached(reader, proxy.address, **trusts))
+
+
 @mistake("A wrong API key")
 def test_a_wrong_api_key(page: Section, reader: Reader, temporal_address: str, authority: Authority) -> None:
     with grpc_proxy(temporal_address, certificate=authority.issue("server"), api_key="right") as proxy:

@@ -46,6 +46,14 @@ def test_annotations_against_the_generics(page: Section, reader: Reader) -> None
     page.shows(Outcome.REFUSED, refused(reader, work=GOOD.replace("input: int", "input: str")))
 
 
+@mistake("The SDK's decorator above ours")
+def test_the_sdks_decorator_above_ours(page: Section, reader: Reader) -> None:
+    work = GOOD.replace("@workflow_defn", "@workflow.defn\n@workflow_defn")
+    said = refused(reader, work=f"from temporalio import workflow\n{work}")
+    page.shows(Outcome.REFUSED, said)
+    assert said.count("Class already contains") == 1, "told once"
+
+
 @mistake("One name twice on a queue")
 def test_one_name_twice(page: Section, reader: Reader) -> None:
     page.shows(Outcome.REFUSED, refused(reader, one=GOOD, two=GOOD.replace("class Sells", "class Buys")))

@@ -16,12 +16,14 @@ from temporalio.worker import Worker
 from app.core.services.temporal.plugin import fleet_plugins
 from app.worker.workflows.base import BaseWorkflow
 from tests.apps.mistakes import workflows as made
-from tests.apps.mistakes.activities import LIMIT_BYTES, wait_in_a_thread
+from tests.apps.mistakes.activities import wait_in_a_thread
 from tests.docs.reader import Background
 from tests.mistakes.conftest import Caller, new_id
 from tests.mistakes.page import Outcome, Section, mistake
 
-TOO_MUCH = LIMIT_BYTES + 1
+TOO_MUCH = 3 * 1024 * 1024
+"""Bytes; Temporal takes 2 MiB for one payload."""
+
 pytestmark = pytest.mark.usefixtures("worker")
 
 

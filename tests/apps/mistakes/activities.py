@@ -4,9 +4,6 @@ import time
 
 from app.worker.registry import activity_defn
 
-LIMIT_BYTES = 2 * 1024 * 1024
-"""Temporal's limit of one payload."""
-
 
 @activity_defn(queue="mistakes")
 async def measure(text: str) -> int:
