@@ -103,6 +103,13 @@ def test_one_signal_ends_activities_local_activities_and_children(temporal_addre
     run(temporal_address, scene)
 
 
+def test_a_child_that_is_being_started_is_cancelled_too(temporal_address: str) -> None:
+    async def scene(client: Client) -> None:
+        assert await cancels.CancelsEarly.execute_workflow(client, input=None, id=new_id()) == "cancelled"
+
+    run(temporal_address, scene)
+
+
 def test_after_stop_new_nothing_can_be_started(temporal_address: str) -> None:
     async def scene(client: Client) -> None:
         handle = await cancels.NothingNew.start_workflow(client, input=None, id=new_id())

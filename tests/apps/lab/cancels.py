@@ -9,7 +9,7 @@ from typing import Any
 
 import pydantic
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, CancelledError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, CancelledError, ChildWorkflowError, is_cancelled_exception
 from temporalio.workflow import ActivityCancellationType
 
 from app.worker.registry import workflow_defn
@@ -111,6 +111,20 @@ class CancelsAll(BaseWorkflow[None, list[str]]):
         running: list[Any] = [self.start_activity(bodies.hold), self.start_local_activity(bodies.hold_here), child]
         ended = await asyncio.gather(*running, return_exceptions=True)
         return [type(e).__name__ for e in ended if isinstance(e, BaseException) and is_cancelled_exception(e)]
+
+
+@workflow_defn(queue="lab")
+class CancelsEarly(BaseWorkflow[None, str]):
+    """The cancel comes while Temporal still starts the child."""
+
+    async def run(self, input: None) -> str:
+        starting = asyncio.create_task(self.start_child_workflow(Child, "hold"))
+        await asyncio.sleep(0)
+        self.cancel("early")
+        try:
+            return await (await starting)
+        except ChildWorkflowError as error:
+            return "cancelled" if is_cancelled_exception(error) else "failed"
 
 
 @workflow_defn(queue="lab")
