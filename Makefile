@@ -11,7 +11,7 @@ run: .installed-local ## The fleet on this machine; ONCE=1: end after the first 
 	@exec .venv/bin/fleet dev $(if $(filter-out 0,$(ONCE)),--once) $(if $(LOAD),--load $(LOAD)) $(ARGS)
 
 test: .installed-dev lint types ## Lint, types and all tests of this tier, with coverage; ARGS="-k drain"
-	.venv/bin/python -m pytest --cov --cov-report=term $(ARGS)
+	tests/run.sh $(ARGS)
 
 lint: .installed-dev ## Style, format and layers
 	.venv/bin/ruff check .

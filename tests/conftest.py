@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from tests.alone import pytest_addoption, pytest_collection_modifyitems
 from tests.cluster.fixtures import cluster, namespace
 from tests.cluster.release import jaeger_for_pods, postgres_for_pods, shop, temporal_for_pods
 from tests.image.fixtures import derived_image, image
@@ -23,6 +24,8 @@ __all__ = [
     "namespace",
     "postgres_for_pods",
     "postgres_url",
+    "pytest_addoption",
+    "pytest_collection_modifyitems",
     "serve",
     "shop",
     "temporal_address",
