@@ -176,6 +176,7 @@ class Pool:
         self._failure = None
         begin = time.monotonic()
         work = asyncio.create_task(self.worker.run(), name=f"worker-{self.queue}")
+        work.add_done_callback(_seen)
         await first(asyncio.wait({work}), self._failed.wait())
         self._ran_s = time.monotonic() - begin
         if self._leaving.is_set() and self._failed.is_set():
@@ -192,3 +193,9 @@ class Pool:
         except Exception as error:  # noqa: BLE001 - whatever ends a worker is a reason to look at, not to crash
             return error
         return None
+
+
+def _seen(work: asyncio.Task[None]) -> None:
+    """The error of a worker that nobody waits for any more is no news: `_failing` told it."""
+    if not work.cancelled():
+        work.exception()
