@@ -70,7 +70,7 @@ class Autoscaler:
             client = await asyncio.wait_for(self.client_factory(), limit_s)
             demands = await observe(client, queues, timeout_s=limit_s, heartbeat_interval_s=beat_s, clock=self.clock)
         except Exception as error:  # noqa: BLE001 - whatever keeps us from looking, demand is unknown
-            problem = repr(error)
+            problem = str(error) or repr(error)
         if demands and all(demand.known == "None" for demand in demands.values()):
             problem = demands[queues[0].task_queue].problem
         self._tell("Temporal", problem and f"{problem}: all pools keep their replicas")

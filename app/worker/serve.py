@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from app.core.config import ConfigError, Settings, named, use
 from app.core.config.load import load_settings
 from app.core.config.resolve import without_override, worker_settings
-from app.core.exit import fail, finish
+from app.core.exit import ExitCode, fail, finish
 from app.core.telemetry import logs, tracing
 from app.worker import sdk_logs
 from app.worker.check import checked
@@ -144,8 +144,9 @@ def _serve(settings: Settings, queues: list[str] | None, connect_timeout_s: floa
         on_signals(request_stop)
         try:
             code = await manager.run(stop, connect_timeout_s=connect_timeout_s)
-        except RegistrationError as error:
-            fail(error)
+        except Exception:  # a mistake of ours: the interpreter's own exit would wait for every thread
+            log.exception("this worker cannot go on")
+            code = ExitCode.POOL_DIED
         # From here, not after the loop: asyncio.run would wait for every thread that an activity has left behind.
         finish(code, flush_s=worker.flush_timeout_s)
 

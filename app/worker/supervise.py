@@ -99,11 +99,11 @@ class Pool:
         self._leaving = asyncio.Event()
         self._failed = asyncio.Event()
         self._failure: BaseException | None = None
+        self._ran_s = 0.0
         self.worker = build(client, self._failing)
 
     async def run(self) -> ExitCode | None:
         """Keep a worker running until `drain` (None), or until it is given up (the code to leave with)."""
-        begin = time.monotonic()
         error = await self._run_worker()
         while not self._leaving.is_set():
             reason, hopeless = why(error)
@@ -111,7 +111,7 @@ class Pool:
             if hopeless:
                 log.error("queue %s: its worker ended: %s. A restart cannot help: giving up.", self.queue, reason)
                 return ExitCode.CANNOT_CONNECT
-            pause_s = self._restarts.pause_s(time.monotonic() - begin)
+            pause_s = self._restarts.pause_s(self._ran_s)
             if pause_s is None:
                 log.error(
                     "queue %s: its worker ended: %s. It had its %d restarts (temporal.worker.restarts): giving up.",
@@ -129,7 +129,6 @@ class Pool:
                 self._restarts.allowed,
             )
             await first(self._leaving.wait(), asyncio.sleep(pause_s))
-            begin = time.monotonic()
             error = await self._restart()
         return None
 
@@ -152,6 +151,7 @@ class Pool:
         """Build and run the next worker; why it ended, or could not begin."""
         if self._leaving.is_set():
             return None
+        self._ran_s = 0.0
         try:
             client = await self._connected()
             if client is None:
@@ -174,8 +174,10 @@ class Pool:
         """Why the worker ended; or is as good as ended, since its shutdown hangs."""
         self._failed.clear()
         self._failure = None
+        begin = time.monotonic()
         work = asyncio.create_task(self.worker.run(), name=f"worker-{self.queue}")
         await first(asyncio.wait({work}), self._failed.wait())
+        self._ran_s = time.monotonic() - begin
         if self._leaving.is_set() and self._failed.is_set():
             return self._failure
         if self._failure:

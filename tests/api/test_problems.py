@@ -24,7 +24,7 @@ from app.core.services.temporal.temporal_client import TemporalClientService
 from tests.api.apps import entered, own_app
 from tests.api.test_http import order
 from tests.parts.grpc_proxy import grpc_proxy
-from tests.parts.temporal import own_server, stop_server
+from tests.parts.temporal import freeze, own_server, stop_server
 
 MIB = 1024 * 1024
 
@@ -80,12 +80,12 @@ def test_a_server_that_goes_away_or_freezes_in_mid_life_is_503(app: FastAPI, tmp
 
     with own_server(tmp_path) as (address, process), entered(app, address) as client:
         assert ask().status_code in (200, 202)
-        process.send_signal(signal.SIGSTOP)
+        freeze(process)
         assert told(ask(), 503, "Temporal did not answer in time")
         process.send_signal(signal.SIGCONT)
         assert ask().status_code in (200, 202)
         stop_server(process)
-        assert told(ask(), 503, "Temporal is unavailable")
+        assert f"Temporal at {address} cannot be used: no connection" in told(ask(), 503, "Temporal is unavailable")
 
 
 def test_every_call_for_a_caller_who_waits_is_limited(temporal_address: str) -> None:

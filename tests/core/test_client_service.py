@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.contrib.pydantic import PydanticPayloadConverter
 
 from app.core.ports import free_port
 from app.core.services.temporal.temporal_client import TemporalClientService, TemporalDisabled, TemporalUnavailable
@@ -124,4 +124,4 @@ def test_every_client_of_the_package_comes_from_the_service() -> None:
 
 def test_its_client_carries_the_pydantic_converter(temporal_address: str) -> None:
     client = asyncio.run(TemporalClientService(settings(temporal_address)).get_client())
-    assert client.data_converter == pydantic_data_converter
+    assert issubclass(client.data_converter.payload_converter_class, PydanticPayloadConverter)

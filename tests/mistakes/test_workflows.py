@@ -133,6 +133,11 @@ def test_a_rejected_update(page: Section, caller: Caller) -> None:
     page.shows(Outcome.ERROR, _asked(caller, lambda handle: handle.execute_update(made.Waits.add, -1)))
 
 
+@mistake("An update's arguments over 2 MB")
+def test_an_update_over_two_megabytes(page: Section, caller: Caller) -> None:
+    page.shows(Outcome.ERROR, _asked(caller, lambda handle: handle.execute_update("add", "x" * TOO_MUCH)))
+
+
 @mistake("A workflow id that is taken")
 def test_a_duplicate_id(page: Section, caller: Caller) -> None:
     def again(handle: WorkflowHandle[Any, Any]) -> Any:

@@ -55,6 +55,12 @@ def start_server(folder: Path, port: int, *dynamic_config: str) -> subprocess.Po
         return subprocess.Popen(line, stdout=log, stderr=log, start_new_session=True)
 
 
+def freeze(process: subprocess.Popen[bytes]) -> None:
+    """Stop a server's threads, all of them by the time this returns; SIGCONT lets them go on."""
+    process.send_signal(signal.SIGSTOP)
+    os.waitpid(process.pid, os.WUNTRACED)
+
+
 def stop_server(process: subprocess.Popen[bytes]) -> None:
     """Stop a server that `start_server` started."""
     os.killpg(process.pid, signal.SIGTERM)

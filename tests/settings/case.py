@@ -62,4 +62,7 @@ def environment(cases: Iterable[Case], side: int) -> dict[str, str]:
 
 def check(cases: Iterable[Case], side: int, seen: Mapping[str, Any]) -> None:
     """All that was seen is what the values of that side should look like; nothing is left out."""
-    assert dict(seen) == {each.key: each.expected(side) for each in cases}
+    expected = {each.key: each.expected(side) for each in cases}
+    assert seen.keys() == expected.keys()
+    wrong = {key: f"seen {seen[key]!r}, not {value!r}" for key, value in expected.items() if seen[key] != value}
+    assert not wrong, wrong

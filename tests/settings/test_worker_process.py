@@ -23,8 +23,7 @@ from app.core.config import use
 from app.core.config.model import Settings
 from app.core.exit import ExitCode
 from app.core.ports import free_port
-from app.worker.discovery import discover
-from app.worker.manifest import registry_digest
+from app.core.services.temporal.plugin import fleet_plugins
 from tests.apps.lab import workflows as lab
 from tests.local.dev_fleet import until
 from tests.settings.case import SIDES, case, check, environment
@@ -97,7 +96,9 @@ def test_a_drain_keeps_its_budget_and_the_probes_their_place(temporal_address: s
 async def _busy(address: str) -> None:
     """Give the worker a body that does not let itself be cancelled."""
     use(Settings())
-    handle = await lab.Swallows.start_workflow(await Client.connect(address), input=30.0, id=uuid.uuid4().hex)
+    handle = await lab.Swallows.start_workflow(
+        await Client.connect(address, plugins=fleet_plugins()), input=30.0, id=uuid.uuid4().hex
+    )
     started = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
     async with asyncio.timeout(30):
         while not any(a.state == started for a in (await handle.describe()).raw_description.pending_activities):
@@ -120,9 +121,15 @@ def test_what_does_not_fit_is_refused_before_anything_polls(tmp_path: Path, each
 
 def test_the_digest_of_the_own_registry_is_not_refused(tmp_path: Path) -> None:
     """Or the refusal above would say nothing."""
-    settings = Settings.model_validate({"temporal": {"worker": {"packages": ["tests.apps.lab"]}}})
-    use(settings)
-    digest = {"FLEET_TEMPORAL__WORKER__MANIFEST_DIGEST": registry_digest(discover(settings))}
+    manifest = subprocess.run(
+        [sys.executable, "-m", "app.cli", "queues", "--manifest"],
+        env={**os.environ, "FLEET_TEMPORAL__WORKER__PACKAGES": '["tests.apps.lab"]'},
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=60,
+    ).stdout
+    digest = {"FLEET_TEMPORAL__WORKER__MANIFEST_DIGEST": re.findall(r"sha256:\w+", manifest)[0]}
     address = {"FLEET_TEMPORAL__ADDRESS": f"127.0.0.1:{free_port('127.0.0.1')}"}
     process, log = serve(tmp_path, {**address, **digest}, "--connect-timeout", "0.1")
     assert process.wait(60) == ExitCode.CANNOT_CONNECT, log.read_text()

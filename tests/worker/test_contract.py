@@ -12,10 +12,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from app.core.config.model import Settings
 from app.worker import discovery, sdk_definitions
 from app.worker.registry import RegistrationError, registry
+from app.worker.workflows import starts
 
 HEAD = """
 from abc import ABC, abstractmethod
@@ -206,6 +208,38 @@ def test_an_override_with_its_decorator_is_taken(make: Make) -> None:
     definition = sdk_definitions.workflow_definition(made.Shop)
     assert definition is not None
     assert definition.signals["cancel"].fn is made.Shop.cancel
+
+
+def test_an_input_is_looked_at_as_far_as_pydantic_knows_its_type(make: Make) -> None:
+    made = make(
+        """
+        from dataclasses import dataclass
+        class Odd: ...
+        @dataclass
+        class Holds:
+            odd: Odd
+        @workflow_defn(queue="made")
+        class TakesOrder(BaseWorkflow[Order, None]):
+            async def run(self, input: Order) -> None: ...
+        @workflow_defn(queue="made")
+        class TakesOdd(BaseWorkflow[Odd, None]):
+            async def run(self, input: Odd) -> None: ...
+        @workflow_defn(queue="made")
+        class TakesHolds(BaseWorkflow[Holds, None]):
+            async def run(self, input: Holds) -> None: ...
+        """
+    )
+    order, odd = starts._input_type(made.TakesOrder), starts._input_type(made.TakesOdd)
+    assert order is not None
+    assert odd is not None
+    given = made.Order(number=1)
+    assert order.validate_python(given) is given
+    order.validate_python({"number": 1})
+    odd.validate_python(made.Odd())
+    for adapter, wrong in ((order, {}), (order, made.Odd()), (odd, 3)):
+        with pytest.raises(ValidationError):
+            adapter.validate_python(wrong)
+    assert starts._input_type(made.TakesHolds) is None, "left to the converter that the user brings"
 
 
 def test_discovery_tells_all_problems_of_all_modules(make: Make, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from app.core.services.temporal.temporal_client import TemporalUnavailable
+from app.core.config import SettingsNotLoaded, get_settings
+from app.core.services.temporal.failures import TemporalUnavailable, unavailable
 
 RETRY_AFTER_S = 1
 
@@ -83,7 +84,14 @@ async def _refused(_request: Request, error: Exception) -> JSONResponse:
         status, title = 413, "too large for Temporal"
     elif any(detail.Is(NamespaceNotFoundFailure.DESCRIPTOR) for detail in error.grpc_status.details):
         status, title = _UNAVAILABLE
-    return problem(status, title, error.message)
+    return problem(status, title, _why(error) if status == 503 else error.message)
+
+
+def _why(error: RPCError) -> str:
+    try:
+        return str(unavailable(error, get_settings().temporal))
+    except SettingsNotLoaded:
+        return error.message
 
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:

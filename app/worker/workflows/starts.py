@@ -7,11 +7,12 @@ own. Rejected: methods of the client service, which could not know the types of 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Generic, Self, TypeVar, TypeVarTuple, cast, overload
 
-from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.converter import DataConverter
@@ -196,9 +197,8 @@ def _input_type(cls: type) -> TypeAdapter[Any] | None:
     if definition is None or not definition.arg_types:
         return None
     hint: Any = definition.arg_types[0]
-    try:
-        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
-    except PydanticSchemaGenerationError:
-        return None
-    except Exception:  # noqa: BLE001 - a model brings its own config, and pydantic then refuses ours
-        return TypeAdapter(hint)
+    # A model brings a config of its own and refuses ours; what pydantic does not know at all is not looked at.
+    for config in (ConfigDict(arbitrary_types_allowed=True), None):
+        with suppress(PydanticUserError):
+            return TypeAdapter(hint, config=config)
+    return None
