@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 import yaml
@@ -206,6 +207,34 @@ def test_every_block_does_what_the_page_says(page: str, tmp_path: Path, temporal
                 assert is_output(block.text, str(printed)), f"{where} shows\n{block.text}\nand it printed\n{printed}"
             elif block.kind == SETTINGS:
                 assert load_settings(file=reader.write("of-the-page.yaml", block.text)) != Settings(), where
+
+
+def test_code_outside_this_repository_is_type_checked_too(tmp_path: Path) -> None:
+    """The usage page's, with mypy --strict: the package says that it is typed, and its types reach its users."""
+    reader = Reader(tmp_path, "")
+    typed = [block.text for block in blocks("docs/usage.md") if block.kind == PYTHON]
+    reader.write("session.py", f"async def main() -> None:\n{indent(''.join(typed), '    ')}")
+    for block in blocks("docs/usage.md"):
+        if block.kind == FILE and block.name.startswith("shop/"):
+            reader.write(block.name, block.text)
+    done = reader.run("mypy --strict --explicit-package-bases shop session.py", timeout_s=240)
+    assert done.text.startswith("Success"), done.text
+    reader.write("wrong.py", WRONG)
+    done = reader.run("mypy --strict --explicit-package-bases wrong.py", timeout_s=240)
+    assert re.findall(r"^wrong.py:(\d+): error", done.text, re.MULTILINE) == ["7", "9"], done.text
+
+
+WRONG = """\
+from temporalio.client import Client
+from shop.models import Order
+from shop.orders import OrderWorkflow
+
+
+async def main(client: Client) -> None:
+    await OrderWorkflow.execute_workflow(client, input="mug", id="1")
+    receipt = await OrderWorkflow.execute_workflow(client, input=Order(order_id="1", sku="mug"), id="1")
+    print(receipt.payments)
+"""
 
 
 def _shell(reader: Reader, stack: ExitStack, text: str, where: str) -> str | None:
