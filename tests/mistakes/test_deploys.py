@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -38,7 +39,7 @@ def test_a_nondeterministic_change(page: Section, reader: Reader, caller: Caller
             event.HasField("activity_task_completed_event_attributes")
             for event in (await handle.fetch_history()).events
         ):
-            pass
+            await asyncio.sleep(0.1)
 
     async def then(client: Client) -> str:
         handle = client.get_workflow_handle(workflow_id)
