@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.docs.reader import Reader
+from tests.docs.reader import Done, Reader
 
 DEFINE_A_WORKFLOW = """\
 from app.worker.workflows.base import BaseWorkflow
@@ -258,6 +258,7 @@ from datetime import timedelta
 
 from app.core.config import use
 from app.core.config.load import load_settings
+from app.core.exit import finish
 from app.core.services.temporal.temporal_client import TemporalClientService
 from mine.models import OrderInput, OrderOutput
 from mine.workflows.orders import OrderWorkflow, SlowOrderWorkflow
@@ -273,6 +274,7 @@ BODY
 
 
 print(json.dumps(asyncio.run(main())))
+finish(0)
 """
 
 
@@ -325,6 +327,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from app.api.http.deps import get_temporal_service, lifespan
+from app.core.exit import finish
 from mine.routes import router
 
 app = FastAPI(lifespan=lifespan)
@@ -342,6 +345,7 @@ with TestClient(app) as http:
     said["its result"] = http.get(f"/result/{said['trigger']['workflow_id']}").json()
     said["trigger-and-wait"] = http.post("/trigger-and-wait").json()
     print(json.dumps(said))
+finish(0)
 """
 
 
@@ -413,3 +417,29 @@ said["delay"] = started.first_workflow_task_backoff.seconds
         assert said["delayed"] == "completed"
         assert said["delay"] == 1
         assert worker.stop() == 0
+
+
+def test_a_program_that_ends_with_finish_never_crashes(reader: Reader) -> None:
+    """Without it about every fourth did, when this was written."""
+    reader.write(
+        "short.py",
+        """\
+import asyncio
+
+from app.core.config import use
+from app.core.config.load import load_settings
+from app.core.exit import finish
+from app.core.services.temporal.temporal_client import TemporalClientService
+
+
+async def main() -> None:
+    client = await TemporalClientService(use(load_settings()).temporal).get_client()
+    await client.count_workflows()
+
+
+asyncio.run(main())
+finish(0)
+""",
+    )
+    done = reader.run("for run in 1 2 3 4 5 6 7 8 9 10 11 12; do python short.py || echo it ended with $?; done")
+    assert done == Done(0, "")

@@ -36,7 +36,7 @@ STAYING = {
 }
 """Commands that stay, and what they print when they are ready."""
 
-RUN = (r"fleet (check|queues|describe|config)\b.*", r"python -m pytest .*", r"curl .*")
+RUN = (r"fleet (check|queues|describe|config)\b.*", r"python -m pytest .*", r"python \w+\.py", r"curl .*")
 
 
 # What a machine with Python alone cannot run, why, and what is looked at instead.
