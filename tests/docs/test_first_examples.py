@@ -253,6 +253,7 @@ router = APIRouter()
 CLIENT = """\
 import asyncio
 import json
+import os
 import sys
 from datetime import timedelta
 
@@ -272,7 +273,8 @@ BODY
     return said
 
 
-print(json.dumps(asyncio.run(main())))
+print(json.dumps(asyncio.run(main())), flush=True)
+os._exit(0)  # a normal exit crashes now and then in the SDK's threads (sdk-python issue 300): no matter of the examples
 """
 
 
