@@ -16,6 +16,7 @@ ALONE = (
     "tests/operator/test_guards.py",
     "tests/parts/",
     "tests/scaling/test_autoscaler.py",
+    "tests/settings/test_operator.py",
     "tests/test_clean_checkout.py",
 )
 

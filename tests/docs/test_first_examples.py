@@ -253,6 +253,7 @@ router = APIRouter()
 CLIENT = """\
 import asyncio
 import json
+import os
 import sys
 from datetime import timedelta
 

@@ -1,20 +1,10 @@
-"""Settings of the operator: what it asks the API server for, how often it looks, where its probes listen.
-
-The API server here answers every list with nothing and keeps what it was asked: no cluster is needed to see the
-questions. What the operator does with answers is tested on a real one (tests/cluster, tests/operator).
-"""
+"""Settings of the operator: which objects it sees, how often it looks, where its probes listen."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import threading
-import urllib.parse
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,96 +12,85 @@ import pytest
 from app.core.ports import free_port
 from app.core.pulse import Pulse
 from app.operator import main as operator
+from app.operator.fleet import KubernetesFleet
+from app.operator.workerpool import INSTANCE_LABEL
+from tests.cluster.client import Cluster
+from tests.local.dev_fleet import ROOT
 from tests.settings.case import SIDES, case, check, settings
 
-CASES = (
-    case("operator.namespace", "shops", "mails"),
+PLACES = ("shops", "mails")
+SEEN = (
+    case("operator.namespace", *PLACES),
     case("operator.release", "shop", "mail"),
     case("operator.poll_s", 3, 4),
+)
+PROBES = (
     case("operator.health_host", "127.0.0.1", "127.0.0.2"),
     case("operator.health_port", free_port("127.0.0.1"), free_port("127.0.0.2")),
 )
+CASES = (*SEEN, *PROBES)
 
 
 class _Looking(Exception):
-    def __init__(self, poll_s: float) -> None:
+    """The operator was about to look, at these pools."""
+
+    def __init__(self, pools: set[str], poll_s: float) -> None:
+        self.pools = pools
         self.poll_s = poll_s
 
 
-@contextmanager
-def asked() -> Iterator[tuple[int, list[str]]]:
-    """Port of the server and the paths that it was asked for."""
-    paths: list[str] = []
+@pytest.mark.cluster
+@pytest.mark.timeout(3600)  # the first run builds Kubernetes
+@pytest.mark.parametrize("side", SIDES)
+def test_the_operator_sees_the_pools_that_the_settings_say(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, side: int
+) -> None:
+    def looking(_: Any, fleet: KubernetesFleet, *, poll_s: float, **__: Any) -> None:
+        raise _Looking(set(fleet._objects.pools), poll_s)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            paths.append(self.path)
-            body = json.dumps({"kind": "List", "metadata": {"resourceVersion": "1"}, "items": []}).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    monkeypatch.setattr(operator, "Autoscaler", looking)
+    for name, value in cluster.environment().items():
+        monkeypatch.setenv(name, str(value))
+    cluster.kubectl("apply", "--server-side", "-f", str(ROOT / "charts/worker-fleet/crds"))
+    cluster.kubectl("wait", "crd/workerpools.workerfleet.dev", "--for=condition=Established", "--timeout=30s")
+    with cluster.namespace() as first, cluster.namespace() as second:
+        for place, namespace in zip(PLACES, (first, second), strict=True):
+            for release in ("shop", "mail"):
+                cluster.kubectl("create", "-f", "-", namespace=namespace, stdin=_pool(place, release))
+        given = settings(SEEN, side, {"operator": {"namespace": (first, second)[side]}})
+        with pytest.raises(_Looking) as caught:
+            asyncio.run(operator._operate(given, Pulse(60)))
+    (pool,) = caught.value.pools
+    place, release = pool.split("-")
+    check(
+        SEEN,
+        side,
+        {"operator.namespace": place, "operator.release": release, "operator.poll_s": caught.value.poll_s},
+    )
 
-        def log_message(self, *_: Any) -> None:
-            pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server.server_address[1], paths
-    finally:
-        server.shutdown()
+def _pool(place: str, release: str) -> str:
+    return json.dumps(
+        {
+            "apiVersion": "workerfleet.dev/v1alpha1",
+            "kind": "WorkerPool",
+            "metadata": {"name": f"{place}-{release}", "labels": {INSTANCE_LABEL: release}},
+            "spec": {"taskQueue": "orders"},
+        }
+    )
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_the_operator_works_where_and_as_often_as_the_settings_say(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, side: int
-) -> None:
-    def looking(*_: Any, poll_s: float, **__: Any) -> None:
-        raise _Looking(poll_s)
-
-    given = settings(CASES, side)
-    monkeypatch.setattr(operator, "Autoscaler", looking)
-    with asked() as (port, paths):
-        monkeypatch.setenv("KUBECONFIG", str(_kubeconfig(tmp_path, port)))
-        with pytest.raises(_Looking) as caught:
-            asyncio.run(operator._operate(given, Pulse(60)))
+def test_the_operators_probes_listen_where_the_settings_say(side: int) -> None:
     before = _live()
-    operator._serve_probes(given, Pulse(60))
-    ((host, probe_port),) = _live() - before
-    pools = urllib.parse.urlsplit(next(path for path in paths if "workerpools" in path))
-    check(
-        CASES,
-        side,
-        {
-            "operator.namespace": pools.path.split("/")[5],
-            "operator.release": urllib.parse.parse_qs(pools.query)["labelSelector"][0].split("=")[1],
-            "operator.poll_s": caught.value.poll_s,
-            "operator.health_host": host,
-            "operator.health_port": probe_port,
-        },
-    )
-
-
-def _kubeconfig(folder: Path, port: int) -> Path:
-    file = folder / "kubeconfig"
-    file.write_text(
-        json.dumps(
-            {
-                "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
-                "users": [{"name": "u", "user": {}}],
-                "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-                "current-context": "x",
-            }
-        )
-    )
-    return file
+    operator._serve_probes(settings(PROBES, side), Pulse(60))
+    ((host, port),) = _live() - before
+    check(PROBES, side, {"operator.health_host": host, "operator.health_port": port})
 
 
 def _live() -> set[tuple[str, int]]:
     """Where probes answer, of all the places that the values name."""
-    hosts, ports = (each.values for each in CASES[3:])
+    hosts, ports = (each.values for each in PROBES)
     return {(host, port) for host in hosts for port in ports if _is_live(host, port)}
 
 
