@@ -253,7 +253,6 @@ router = APIRouter()
 CLIENT = """\
 import asyncio
 import json
-import os
 import sys
 from datetime import timedelta
 
