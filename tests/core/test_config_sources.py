@@ -98,6 +98,37 @@ def test_texts_instead_of_files_arrive_and_silence_the_files_below(home: Path, m
     assert (temporal.tls.client_cert_file, temporal.tls.client_key_file, temporal.api_key_file) == ("", "", "")
 
 
+@pytest.mark.parametrize("empty", ["${GONE:-}", "''", "'${GONE:-}'"])
+def test_a_key_that_comes_out_empty_silences_nothing(home: Path, monkeypatch: pytest.MonkeyPatch, empty: str) -> None:
+    profile_file(
+        home,
+        "[profile.default]\napi_key = 'hush'\n[profile.default.tls]\nserver_ca_cert_data = 'CA'\n"
+        "client_cert_data = 'CERT'\nclient_key_data = 'KEY'\n",
+    )
+    (home / "config.yaml").write_text(
+        f"temporal:\n  api_key_file: {empty}\n  tls:\n    server_ca_file: {empty}\n"
+        f"    client_cert_file: {empty}\n    client_key_file: {empty}\n"
+    )
+    temporal = load_settings().temporal
+    assert temporal.api_key.get_secret_value() == "hush"
+    assert (temporal.tls.server_ca_data, temporal.tls.client_cert_data) == ("CA", "CERT")
+    assert temporal.tls.client_key_data.get_secret_value() == "KEY"
+
+
+def test_a_key_beside_an_empty_one_silences_the_other_one_below(home: Path) -> None:
+    profile_file(home, "[profile.default]\napi_key = 'hush'\n")
+    (home / "key").write_text("of-the-file")
+    (home / "config.yaml").write_text("temporal:\n  api_key: ''\n  api_key_file: key\n")
+    temporal = load_settings().temporal
+    assert (temporal.api_key.get_secret_value(), temporal.api_key_file) == ("", "key")
+
+
+def test_a_value_that_came_out_empty_is_not_the_place_of_anothers_problem(home: Path) -> None:
+    file = profile_file(home, "[profile.default]\naddress = 'nonsense'\n")
+    (home / "config.yaml").write_text("temporal:\n  address: ${GONE:-}\n")
+    assert told()[0].startswith(f"{file}:2: temporal.address: ")
+
+
 def test_every_field_of_the_sdks_profile_has_a_place_here() -> None:
     """When the SDK grows one, `sdk.py` must read it: else it is passed over in silence."""
     read = {"address", "namespace", "api_key", "tls", "grpc_meta"}

@@ -26,7 +26,7 @@ _ONE_OF = [
         for name in ("server_ca", "client_cert", "client_key")
     ),
 ]
-"""Two ways to say one thing: what a layer says of one silences what lower layers say of the other."""
+"""Two ways to say one thing: a value that a layer has for one silences what lower layers say of the other."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +57,23 @@ def merged(layers: Sequence[Layer]) -> dict[str, Any]:
     for layer in reversed(layers):
         for one, other in _ONE_OF:
             for said, silenced in ((one, other), (other, one)):
-                if said in layer.places and silenced not in layer.places:
+                if _value(layer.data, said) and not _value(layer.data, silenced):
                     _drop(data, silenced)
         lay_over(data, layer.data)
     return data
 
 
-def _drop(data: Any, loc: Loc) -> None:
+def _value(data: Any, loc: Loc) -> Any:
+    for step in loc:
+        data = data.get(step) if isinstance(data, Mapping) else None
+    return data
+
+
+def _drop(data: dict[str, Any], loc: Loc) -> None:
     *sections, key = loc
-    for step in sections:
-        data = data.get(step, {}) if isinstance(data, dict) else {}
-    if isinstance(data, dict):
-        data.pop(key, None)
+    section = _value(data, tuple(sections))
+    if isinstance(section, dict):
+        section.pop(key, None)
 
 
 def problem(layers: Sequence[Layer], loc: Loc, message: str, kind: str = "", remedy: str = "") -> ConfigProblem:
