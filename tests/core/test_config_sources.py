@@ -231,6 +231,73 @@ def test_what_is_wrong_in_a_variable_of_the_sdk_is_told_by_its_name(
     assert problems[0].startswith(sentence)
 
 
+@pytest.mark.parametrize(
+    ("text", "path", "kind"),
+    [
+        ("temporal: true", "temporal", "true"),
+        ("temporal: [a, b]", "temporal", "a list"),
+        ("temporal: text", "temporal", "a text"),
+        ("temporal: {worker: 7}", "temporal.worker", "a number"),
+        ("temporal: {worker: '${GONE:-x}'}", "temporal.worker", "a text"),
+        ("temporal: {activities: {retry: 2.5}}", "temporal.activities.retry", "a number"),
+        ("temporal: {activity: [charge]}", "temporal.activity", "a list"),
+        ("temporal: {activity: {charge: 7}}", "temporal.activity.charge", "a number"),
+        ("temporal: {grpc_metadata: text}", "temporal.grpc_metadata", "a text"),
+        ("queues: [orders]", "queues", "a list"),
+        ("queues: {orders: 3}", "queues.orders", "a number"),
+        ("queues: {orders: {worker: 3}}", "queues.orders.worker", "a number"),
+        ("queues: {orders: {activities: {retry: 3}}}", "queues.orders.activities.retry", "a number"),
+        ("api: 8000", "api", "a number"),
+    ],
+)
+def test_what_is_no_section_where_one_should_be_is_told_whatever_other_sources_say(
+    home: Path, monkeypatch: pytest.MonkeyPatch, text: str, path: str, kind: str
+) -> None:
+    (home / "config.yaml").write_text(text)
+    (alone,) = told()
+    assert alone.startswith(f"config.yaml:1: {path}: must be a section, and is {kind}\n  Say ")
+    monkeypatch.setenv("FLEET_TEMPORAL__WORKER__DRAIN_TIMEOUT_S", "30")
+    monkeypatch.setenv("FLEET_TEMPORAL__ACTIVITIES__RETRY__MAXIMUM_ATTEMPTS", "3")
+    monkeypatch.setenv("FLEET_TEMPORAL__ACTIVITY", '{"charge": {"start_to_close_timeout_s": 9}}')
+    monkeypatch.setenv("FLEET_API__PORT", "8001")
+    monkeypatch.setenv("FLEET_QUEUES", '{"orders": {"worker": {"drain_timeout_s": 9}}}')
+    monkeypatch.setenv("TEMPORAL_GRPC_META_X", "y")
+    assert told() == [alone]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "path"),
+    [
+        ("FLEET_TEMPORAL", "true", "temporal"),
+        ("FLEET_TEMPORAL", '{"worker": 7}', "temporal.worker"),
+        ("FLEET_TEMPORAL__WORKER", "7", "temporal.worker"),
+        ("FLEET_TEMPORAL__TLS", "true", "temporal.tls"),
+        ("FLEET_QUEUES", "[1]", "queues"),
+        ("FLEET_QUEUES", '{"orders": {"worker": "x"}}', "queues.orders.worker"),
+        ("FLEET_QUEUES__ORDERS", "3", "queues.orders"),
+        ("FLEET_TEMPORAL__ACTIVITY__CHARGE", "3", "temporal.activity.charge"),
+    ],
+)
+def test_json_that_is_no_section_where_one_should_be_is_told_by_its_variable(
+    home: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, path: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    (alone,) = told()
+    assert alone.startswith(f"{name}: {path}: must be a section, and is ")
+    monkeypatch.setenv("FLEET_TEMPORAL__WORKER__DRAIN_TIMEOUT_S", "30")
+    (home / "config.yaml").write_text("temporal: {tls: {enabled: true}}\nqueues: {orders: {}}\n")
+    assert told() == [alone]
+
+
+def test_null_and_a_classic_switch_are_allowed_in_the_place_of_a_section(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "config.yaml").write_text("temporal: {tls: true, worker: , activity: null}\nqueues: {orders: }\napi:\n")
+    monkeypatch.setenv("FLEET_TEMPORAL", '{"worker": null, "activities": null}')
+    monkeypatch.setenv("FLEET_SCALING", "null")
+    assert load_settings({"local": None}) == Settings.model_validate({"temporal": {"tls": {"enabled": True}}})
+
+
 def test_a_clash_of_two_sources_names_both(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / "config.yaml").write_text("temporal:\n  activities:\n    start_to_close_timeout_s: 5\n")
     monkeypatch.setenv("FLEET_TEMPORAL__ACTIVITIES__HEARTBEAT_TIMEOUT_S", "9")

@@ -89,15 +89,16 @@ def _where(layers: Sequence[Layer], loc: Loc, message: str) -> str:
     if section:
         # A clash between keys of a section: the message names them, so their places can be told.
         keys = [key for key in section.model_fields if re.search(rf"\b{key}\b", message)]
-        if places := [place for key in keys if (place := _place(layers, (*loc, key)))]:
+        if places := [place for key in keys if (place := place_of(layers, (*loc, key)))]:
             return " and ".join(dict.fromkeys(places))
     for length in range(len(loc), 0, -1):
-        if place := _place(layers, loc[:length]):
+        if place := place_of(layers, loc[:length]):
             return place
     return "configuration"
 
 
-def _place(layers: Sequence[Layer], loc: Loc) -> str | None:
+def place_of(layers: Sequence[Layer], loc: Loc) -> str | None:
+    """Where the first layer that says something at a path says it."""
     return next((layer.places[loc] for layer in layers if loc in layer.places), None)
 
 
