@@ -77,10 +77,14 @@ def _drop(data: dict[str, Any], loc: Loc) -> None:
 
 
 def problem(layers: Sequence[Layer], loc: Loc, message: str, kind: str = "", remedy: str = "") -> ConfigProblem:
-    """A problem of the merged settings, with the place or places that it comes from."""
+    """A problem of the merged settings, with the place or places that it comes from.
+
+    A second line of `message` is its remedy.
+    """
     if kind == "extra_forbidden":
         message = f"there is no such setting{_near(loc)}"
-    message = message.removeprefix("Value error, ")
+    message, _, told = message.removeprefix("Value error, ").partition("\n")
+    remedy = remedy or told
     return ConfigProblem(_where(layers, loc, message), ".".join(map(str, loc)), message, remedy)
 
 
@@ -88,8 +92,8 @@ def _where(layers: Sequence[Layer], loc: Loc, message: str) -> str:
     section = section_at(loc)
     if section:
         # A clash between keys of a section: the message names them, so their places can be told.
-        keys = [key for key in section.model_fields if re.search(rf"\b{key}\b", message)]
-        if places := [place for key in keys if (place := place_of(layers, (*loc, key)))]:
+        keys = [found for key in section.model_fields for found in re.findall(rf"\b{key}\b(?:\.\w+)*", message)]
+        if places := [place for key in keys if (place := place_of(layers, (*loc, *key.split("."))))]:
             return " and ".join(dict.fromkeys(places))
     for length in range(len(loc), 0, -1):
         if place := place_of(layers, loc[:length]):

@@ -1,6 +1,6 @@
 """A layer in the one shape that laying over relies on: a mapping wherever the model has a section or a table.
 
-Laid over each other, a text in the place of a section would be thrown away by any layer that has keys there, in silence.
+Laid over each other, a text in the place of a section would be thrown away in silence by any layer that has keys there.
 So it is told before, by each layer for itself. Names of headers are lower-cased here, because `X-Tenant` of one layer
 and `x-tenant` of another are the same header to Temporal, and one of them must win.
 """
