@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from temporalio.envconfig import ClientConfigProfile, ClientConfigTLS
 
 from app.core.config import ConfigError, sdk
+from app.core.config.keys import groups
 from app.core.config.load import load_settings
 from app.core.config.model import Settings, TemporalSettings
 
@@ -96,6 +98,37 @@ def test_texts_instead_of_files_arrive_and_silence_the_files_below(home: Path, m
     assert temporal.tls.server_ca_data == temporal.tls.client_cert_data == PEM
     assert temporal.tls.client_key_data.get_secret_value() == PEM
     assert (temporal.tls.client_cert_file, temporal.tls.client_key_file, temporal.api_key_file) == ("", "", "")
+
+
+@pytest.mark.parametrize("empty", ["${GONE:-}", "''", "'${GONE:-}'"])
+def test_a_key_that_comes_out_empty_silences_nothing(home: Path, monkeypatch: pytest.MonkeyPatch, empty: str) -> None:
+    profile_file(
+        home,
+        "[profile.default]\napi_key = 'hush'\n[profile.default.tls]\nserver_ca_cert_data = 'CA'\n"
+        "client_cert_data = 'CERT'\nclient_key_data = 'KEY'\n",
+    )
+    (home / "config.yaml").write_text(
+        f"temporal:\n  api_key_file: {empty}\n  tls:\n    server_ca_file: {empty}\n"
+        f"    client_cert_file: {empty}\n    client_key_file: {empty}\n"
+    )
+    temporal = load_settings().temporal
+    assert temporal.api_key.get_secret_value() == "hush"
+    assert (temporal.tls.server_ca_data, temporal.tls.client_cert_data) == ("CA", "CERT")
+    assert temporal.tls.client_key_data.get_secret_value() == "KEY"
+
+
+def test_a_key_beside_an_empty_one_silences_the_other_one_below(home: Path) -> None:
+    profile_file(home, "[profile.default]\napi_key = 'hush'\n")
+    (home / "key").write_text("of-the-file")
+    (home / "config.yaml").write_text("temporal:\n  api_key: ''\n  api_key_file: key\n")
+    temporal = load_settings().temporal
+    assert (temporal.api_key.get_secret_value(), temporal.api_key_file) == ("", "key")
+
+
+def test_a_value_that_came_out_empty_is_not_the_place_of_anothers_problem(home: Path) -> None:
+    file = profile_file(home, "[profile.default]\naddress = 'nonsense'\n")
+    (home / "config.yaml").write_text("temporal:\n  address: ${GONE:-}\n")
+    assert told()[0].startswith(f"{file}:2: temporal.address: ")
 
 
 def test_every_field_of_the_sdks_profile_has_a_place_here() -> None:
@@ -200,6 +233,73 @@ def test_what_is_wrong_in_a_variable_of_the_sdk_is_told_by_its_name(
     assert problems[0].startswith(sentence)
 
 
+@pytest.mark.parametrize(
+    ("text", "path", "kind"),
+    [
+        ("temporal: true", "temporal", "true"),
+        ("temporal: [a, b]", "temporal", "a list"),
+        ("temporal: text", "temporal", "a text"),
+        ("temporal: {worker: 7}", "temporal.worker", "a number"),
+        ("temporal: {worker: '${GONE:-x}'}", "temporal.worker", "a text"),
+        ("temporal: {activities: {retry: 2.5}}", "temporal.activities.retry", "a number"),
+        ("temporal: {activity: [charge]}", "temporal.activity", "a list"),
+        ("temporal: {activity: {charge: 7}}", "temporal.activity.charge", "a number"),
+        ("temporal: {grpc_metadata: text}", "temporal.grpc_metadata", "a text"),
+        ("queues: [orders]", "queues", "a list"),
+        ("queues: {orders: 3}", "queues.orders", "a number"),
+        ("queues: {orders: {worker: 3}}", "queues.orders.worker", "a number"),
+        ("queues: {orders: {activities: {retry: 3}}}", "queues.orders.activities.retry", "a number"),
+        ("api: 8000", "api", "a number"),
+    ],
+)
+def test_what_is_no_section_where_one_should_be_is_told_whatever_other_sources_say(
+    home: Path, monkeypatch: pytest.MonkeyPatch, text: str, path: str, kind: str
+) -> None:
+    (home / "config.yaml").write_text(text)
+    (alone,) = told()
+    assert alone.startswith(f"config.yaml:1: {path}: must be a section, and is {kind}\n  Say ")
+    monkeypatch.setenv("FLEET_TEMPORAL__WORKER__DRAIN_TIMEOUT_S", "30")
+    monkeypatch.setenv("FLEET_TEMPORAL__ACTIVITIES__RETRY__MAXIMUM_ATTEMPTS", "3")
+    monkeypatch.setenv("FLEET_TEMPORAL__ACTIVITY", '{"charge": {"start_to_close_timeout_s": 9}}')
+    monkeypatch.setenv("FLEET_API__PORT", "8001")
+    monkeypatch.setenv("FLEET_QUEUES", '{"orders": {"worker": {"drain_timeout_s": 9}}}')
+    monkeypatch.setenv("TEMPORAL_GRPC_META_X", "y")
+    assert told() == [alone]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "path"),
+    [
+        ("FLEET_TEMPORAL", "true", "temporal"),
+        ("FLEET_TEMPORAL", '{"worker": 7}', "temporal.worker"),
+        ("FLEET_TEMPORAL__WORKER", "7", "temporal.worker"),
+        ("FLEET_TEMPORAL__TLS", "true", "temporal.tls"),
+        ("FLEET_QUEUES", "[1]", "queues"),
+        ("FLEET_QUEUES", '{"orders": {"worker": "x"}}', "queues.orders.worker"),
+        ("FLEET_QUEUES__ORDERS", "3", "queues.orders"),
+        ("FLEET_TEMPORAL__ACTIVITY__CHARGE", "3", "temporal.activity.charge"),
+    ],
+)
+def test_json_that_is_no_section_where_one_should_be_is_told_by_its_variable(
+    home: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, path: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    (alone,) = told()
+    assert alone.startswith(f"{name}: {path}: must be a section, and is ")
+    monkeypatch.setenv("FLEET_TEMPORAL__WORKER__DRAIN_TIMEOUT_S", "30")
+    (home / "config.yaml").write_text("temporal: {tls: {enabled: true}}\nqueues: {orders: {}}\n")
+    assert told() == [alone]
+
+
+def test_null_and_a_classic_switch_are_allowed_in_the_place_of_a_section(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "config.yaml").write_text("temporal: {tls: true, worker: , activity: null}\nqueues: {orders: }\napi:\n")
+    monkeypatch.setenv("FLEET_TEMPORAL", '{"worker": null, "activities": null}')
+    monkeypatch.setenv("FLEET_SCALING", "null")
+    assert load_settings({"local": None}) == Settings.model_validate({"temporal": {"tls": {"enabled": True}}})
+
+
 def test_a_clash_of_two_sources_names_both(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / "config.yaml").write_text("temporal:\n  activities:\n    start_to_close_timeout_s: 5\n")
     monkeypatch.setenv("FLEET_TEMPORAL__ACTIVITIES__HEARTBEAT_TIMEOUT_S", "9")
@@ -223,15 +323,115 @@ def test_problems_of_all_sources_are_told_at_once(home: Path, monkeypatch: pytes
 def test_secrets_are_in_no_print_of_the_settings(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from app.core.config.document import config_yaml
 
-    monkeypatch.setenv("TEMPORAL_API_KEY", "hush-key")
-    monkeypatch.setenv("TEMPORAL_GRPC_META_AUTHORIZATION", "hush-header")
+    secret = [key for group in groups() for key in group.keys if key.type == "secret text"]
+    assert {key.name for key in secret} >= {"temporal.api_key", "temporal.tls.client_key_data", "ledger.url"}
+    for key in secret:
+        monkeypatch.setenv(key.variable, f"hush-{key.path[-1]}")
+    monkeypatch.setenv("TEMPORAL_GRPC_META_X_TENANT", "hush-header")
     monkeypatch.setenv("TEMPORAL_TLS_CLIENT_CERT_DATA", PEM)
-    monkeypatch.setenv("TEMPORAL_TLS_CLIENT_KEY_DATA", "hush-pem")
     settings = load_settings()
     for text in (repr(settings), str(settings.model_dump()), settings.model_dump_json(), config_yaml(settings)):
         assert "hush" not in text
-    assert "api_key: (set; not shown)" in config_yaml(settings)
+    shown = [line.strip(" #") for line in config_yaml(settings).splitlines() if "not shown" in line]
+    for name in (*(key.path[-1] for key in secret), "x-tenant"):
+        assert f"{name}: (set; not shown)" in shown
     assert isinstance(settings.temporal, TemporalSettings)
+
+
+@pytest.mark.parametrize("above", ["X-Tenant", "x-tenant"])
+@pytest.mark.parametrize("below", ["X-Tenant", "x-tenant", "X-TENANT"])
+def test_one_header_in_any_case_is_one_key(home: Path, monkeypatch: pytest.MonkeyPatch, above: str, below: str) -> None:
+    def headers() -> dict[str, str]:
+        return {name: value.get_secret_value() for name, value in load_settings().temporal.grpc_metadata.items()}
+
+    profile_file(home, f"[profile.default.grpc_meta]\n{below} = 'of-the-profile'\n")
+    assert headers() == {"x-tenant": "of-the-profile"}
+    (home / "config.yaml").write_text(f"temporal: {{grpc_metadata: {{{below}: of-the-file}}}}\n")
+    assert headers() == {"x-tenant": "of-the-file"}
+    monkeypatch.setenv("FLEET_TEMPORAL__GRPC_METADATA", f'{{"{above}": "of-the-variable"}}')
+    assert headers() == {"x-tenant": "of-the-variable"}
+
+
+def test_one_header_said_twice_in_one_place_is_told(home: Path) -> None:
+    (home / "config.yaml").write_text("temporal:\n  grpc_metadata:\n    X-A: b\n    x-a: c\n")
+    (problem,) = told()
+    assert problem.startswith("config.yaml:4: temporal.grpc_metadata.x-a: said twice: as X-A and as x-a, which are one")
+
+
+@pytest.mark.parametrize("key", ["API_KEY", "API_KEY_FILE"])
+def test_two_sources_of_the_header_authorization_are_told_with_both_places(
+    home: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    (home / "config.yaml").write_text("temporal:\n  grpc_metadata:\n    x: y\n    Authorization: Bearer hush\n")
+    monkeypatch.setenv(f"FLEET_TEMPORAL__{key}", "hush")
+    problem = told(connects=False)[0]
+    assert problem == (
+        f"FLEET_TEMPORAL__{key} and config.yaml:4: temporal: {key.lower()} and grpc_metadata.authorization both fill "
+        "the header authorization\n  Leave one out; grpc_metadata.authorization is for what is no API key of Temporal."
+    )
+
+
+@pytest.mark.parametrize(("given", "sent"), [("hush\n", "hush"), (" hush\r\n", "hush"), ("\n", "")])
+def test_white_space_around_a_secret_of_one_line_is_no_part_of_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch, given: str, sent: str
+) -> None:
+    monkeypatch.setenv("FLEET_TEMPORAL__API_KEY", given)
+    assert load_settings().temporal.api_key.get_secret_value() == sent
+    monkeypatch.delenv("FLEET_TEMPORAL__API_KEY")
+    monkeypatch.setenv("TEMPORAL_GRPC_META_X_TENANT", given)
+    assert load_settings().temporal.grpc_metadata["x-tenant"].get_secret_value() == sent
+
+
+@pytest.mark.parametrize("value", ["hush\nhush", "hush\x01", "husch\u00e9"])
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("FLEET_TEMPORAL__API_KEY", "temporal.api_key"),
+        ("TEMPORAL_API_KEY", "temporal.api_key"),
+        ("TEMPORAL_GRPC_META_X_TENANT", "temporal.grpc_metadata.x-tenant"),
+    ],
+)
+def test_what_no_header_can_carry_is_told_by_its_name_and_never_shown(
+    home: Path, monkeypatch: pytest.MonkeyPatch, name: str, path: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    (problem,) = told()
+    assert problem == (
+        f"{name}: {path}: is not one line of plain text (printable ASCII)\n"
+        "  Look for a line break or a letter with an accent."
+    )
+    section: dict[str, Any] = {"api_key": value} if path.endswith("key") else {"grpc_metadata": {"a": value}}
+    with pytest.raises(ValidationError) as caught:
+        TemporalSettings.model_validate(section)
+    assert "hus" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "fact", "remedy"),
+    [
+        ("localhost", "has no port", "localhost:7233"),
+        ("[::1]", "has no port", "[::1]:7233"),
+        ("https://foo:7233", "begins with https://", "foo:7233"),
+        ("http://foo", "begins with http://", "foo:7233"),
+        (":7233", "has no host", "127.0.0.1:7233"),
+        ("foo:99999", "the port 99999 is not between 1 and 65535", "foo:7233"),
+        ("foo:0", "the port 0 is not between 1 and 65535", "foo:7233"),
+        ("::1:7233", "is not host:port", "127.0.0.1:7233"),
+        ("foo:7233/path", "is not host:port", "127.0.0.1:7233"),
+        ("a b:7233", "is not host:port", "127.0.0.1:7233"),
+    ],
+)
+def test_an_address_that_is_none_is_told_with_one_that_is(home: Path, address: str, fact: str, remedy: str) -> None:
+    (home / "config.yaml").write_text(f"temporal:\n  address: '{address}'\n")
+    (problem,) = told()
+    sentence = f"config.yaml:2: temporal.address: {fact}\n  Write host:port, e.g. {remedy}"
+    assert problem.split("; ")[0].removesuffix(".") == sentence
+
+
+@pytest.mark.parametrize("address", ["localhost:7233", "[::1]:7233", "shop.a1b2c.tmprl.cloud:7233", "a_b:1", "x:65535"])
+def test_an_address_is_a_host_and_a_port(home: Path, address: str) -> None:
+    (home / "config.yaml").write_text(f"temporal:\n  address: '{address}'\n")
+    assert load_settings().temporal.address == address
 
 
 def test_files_are_asked_for_only_by_who_connects(home: Path) -> None:

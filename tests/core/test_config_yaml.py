@@ -143,7 +143,7 @@ def test_variables_stand_for_values_and_parts_of_them(file: Path, monkeypatch: p
     assert (worker.max_concurrent_activities, worker.heartbeat_interval_s) == (7, 2.5)
     assert (worker.activities_per_second, worker.build_id, worker.identity) == (None, "of-the-default", "")
     assert temporal.activities.retry.non_retryable_error_types == ("there", "b")
-    assert settings.ledger.url == "a$b$c"
+    assert settings.ledger.url.get_secret_value() == "a$b$c"
 
 
 def test_variables_that_are_not_there_are_all_told_with_their_lines(file: Path) -> None:

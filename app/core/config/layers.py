@@ -26,7 +26,7 @@ _ONE_OF = [
         for name in ("server_ca", "client_cert", "client_key")
     ),
 ]
-"""Two ways to say one thing: what a layer says of one silences what lower layers say of the other."""
+"""Two ways to say one thing: a value that a layer has for one silences what lower layers say of the other."""
 
 
 @dataclass(frozen=True)
@@ -57,25 +57,34 @@ def merged(layers: Sequence[Layer]) -> dict[str, Any]:
     for layer in reversed(layers):
         for one, other in _ONE_OF:
             for said, silenced in ((one, other), (other, one)):
-                if said in layer.places and silenced not in layer.places:
+                if _value(layer.data, said) and not _value(layer.data, silenced):
                     _drop(data, silenced)
         lay_over(data, layer.data)
     return data
 
 
-def _drop(data: Any, loc: Loc) -> None:
+def _value(data: Any, loc: Loc) -> Any:
+    for step in loc:
+        data = data.get(step) if isinstance(data, Mapping) else None
+    return data
+
+
+def _drop(data: dict[str, Any], loc: Loc) -> None:
     *sections, key = loc
-    for step in sections:
-        data = data.get(step, {}) if isinstance(data, dict) else {}
-    if isinstance(data, dict):
-        data.pop(key, None)
+    section = _value(data, tuple(sections))
+    if isinstance(section, dict):
+        section.pop(key, None)
 
 
 def problem(layers: Sequence[Layer], loc: Loc, message: str, kind: str = "", remedy: str = "") -> ConfigProblem:
-    """A problem of the merged settings, with the place or places that it comes from."""
+    """A problem of the merged settings, with the place or places that it comes from.
+
+    A second line of `message` is its remedy.
+    """
     if kind == "extra_forbidden":
         message = f"there is no such setting{_near(loc)}"
-    message = message.removeprefix("Value error, ")
+    message, _, told = message.removeprefix("Value error, ").partition("\n")
+    remedy = remedy or told
     return ConfigProblem(_where(layers, loc, message), ".".join(map(str, loc)), message, remedy)
 
 
@@ -83,16 +92,17 @@ def _where(layers: Sequence[Layer], loc: Loc, message: str) -> str:
     section = section_at(loc)
     if section:
         # A clash between keys of a section: the message names them, so their places can be told.
-        keys = [key for key in section.model_fields if re.search(rf"\b{key}\b", message)]
-        if places := [place for key in keys if (place := _place(layers, (*loc, key)))]:
+        keys = [found for key in section.model_fields for found in re.findall(rf"\b{key}\b(?:\.\w+)*", message)]
+        if places := [place for key in keys if (place := place_of(layers, (*loc, *key.split("."))))]:
             return " and ".join(dict.fromkeys(places))
     for length in range(len(loc), 0, -1):
-        if place := _place(layers, loc[:length]):
+        if place := place_of(layers, loc[:length]):
             return place
     return "configuration"
 
 
-def _place(layers: Sequence[Layer], loc: Loc) -> str | None:
+def place_of(layers: Sequence[Layer], loc: Loc) -> str | None:
+    """Where the first layer that says something at a path says it."""
     return next((layer.places[loc] for layer in layers if loc in layer.places), None)
 
 

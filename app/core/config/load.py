@@ -26,6 +26,7 @@ from app.core.config.layers import Layer
 from app.core.config.model import Settings
 from app.core.config.resolve import override_errors
 from app.core.config.review import unreadable_files
+from app.core.config.shape import shaped
 from app.core.config.variables import CONFIG_VARIABLE
 
 DEFAULT_FILE = Path("config.yaml")
@@ -42,13 +43,14 @@ def load_settings(
     """
     if _in_workflow():
         raise SettingsInWorkflow
-    layers = [
+    said = [
         Layer.said_at(dict(overrides or {}), "command line"),
         variables.read(),
         sdk.variables(),
         *(yaml_file.read(path) for path in reversed(_paths(file)) if path.is_file()),
     ]
-    layers.append(_profile(layers))
+    layers = [shaped(layer) for layer in said]
+    layers.append(shaped(_profile(layers)))
     problems = [problem for layer in layers for problem in layer.problems]
     try:
         settings = Settings.model_validate(layered.merged(layers))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from app.core.config.calls import ActivitySettings, RetrySettings, WorkflowSettings
 from app.core.config.section import Port, Seconds, Section, Table
@@ -90,7 +90,10 @@ class ApiSettings(Section):
 class LedgerSettings(Section):
     """Where the example activities keep their book."""
 
-    url: str = Field(default="", description="SQLAlchemy URL; empty: ledger.db (SQLite) in local.data_dir.")
+    url: SecretStr = Field(
+        default=SecretStr(""),
+        description="SQLAlchemy URL; empty: ledger.db (SQLite) in local.data_dir. Never shown: it may hold a password.",
+    )
 
 
 class OperatorSettings(Section):

@@ -57,4 +57,5 @@ Table = Annotated[dict[str, V], AfterValidator(frozen)]
 class Section(BaseModel):
     """A group of settings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    # Without its input, an error of a secret does not show it.
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)

@@ -7,13 +7,17 @@ shows it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from app.core.config.calls import ActivitySettings, WorkflowSettings
 from app.core.config.section import Seconds, Section, Table
+from app.core.config.texts import host_and_port, one_line
 from app.core.config.worker import WorkerSettings
+
+Header = Annotated[SecretStr, AfterValidator(lambda secret: SecretStr(one_line(secret.get_secret_value())))]
+"""The secret value of a header."""
 
 
 class TlsSettings(Section):
@@ -59,19 +63,19 @@ class TemporalSettings(Section):
     enabled: bool = Field(
         default=True, description="Whether there is a Temporal at all; false: the API runs, and what needs it is 503."
     )
-    address: str = Field(
-        default="127.0.0.1:7233", pattern=r"^[^\s:/]+:\d+$", description="host:port of the Temporal frontend."
+    address: Annotated[str, AfterValidator(host_and_port)] = Field(
+        default="127.0.0.1:7233", description="host:port of the Temporal frontend; an IPv6 host in brackets."
     )
     namespace: str = Field(default="default", min_length=1, description="Temporal namespace of this fleet.")
     profile: str = Field(
         default="", description="Profile of temporal.toml whose connection is the default here; empty: its default one."
     )
     tls: TlsSettings = Field(default_factory=TlsSettings, description="TLS towards Temporal.")
-    api_key: SecretStr = Field(
+    api_key: Header = Field(
         default=SecretStr(""), description="API key; never shown. A file is better: it can change without a restart."
     )
     api_key_file: str = Field(default="", description="File that holds an API key; read again when it changes.")
-    grpc_metadata: Table[SecretStr] = Field(
+    grpc_metadata: Table[Header] = Field(
         default_factory=dict, description="Headers of every call to Temporal, by name; their values are never shown."
     )
     rpc_timeout_s: Seconds = Field(default=2.0, description="Limit of a health check, and of a start by the API.")
@@ -86,4 +90,10 @@ class TemporalSettings(Section):
     def _one_key(self) -> TemporalSettings:
         if self.api_key and self.api_key_file:
             raise ValueError("api_key and api_key_file say the same thing twice: leave one out")
+        if "authorization" in self.grpc_metadata and (self.api_key or self.api_key_file):
+            key = "api_key" if self.api_key else "api_key_file"
+            raise ValueError(
+                f"{key} and grpc_metadata.authorization both fill the header authorization\n"
+                "Leave one out; grpc_metadata.authorization is for what is no API key of Temporal."
+            )
         return self

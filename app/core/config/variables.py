@@ -18,6 +18,7 @@ from app.core.config.errors import ENV_PREFIX, ConfigProblem, variable
 from app.core.config.layers import Layer, all_locs, section_at
 from app.core.config.model import Settings
 from app.core.config.resolve import Loc
+from app.core.config.shape import not_sections
 
 CONFIG_VARIABLE = "FLEET_CONFIG"
 _NOT_SETTINGS = (CONFIG_VARIABLE, "FLEET_TEST_", "FLEET_CACHE")
@@ -29,7 +30,7 @@ class _Variables(Settings, BaseSettings):
 
 def read() -> Layer:
     """What the FLEET_* variables say; an empty one says nothing."""
-    problems = [*_unknown(), *_not_json()]
+    problems = [*_unknown(), *_wrong_json()]
     if any(problem.path for problem in problems):
         return Layer({}, {}, problems)
     data = EnvSettingsSource(_Variables)()
@@ -60,15 +61,20 @@ def _unknown() -> Iterator[ConfigProblem]:
             yield ConfigProblem(name, "", f"there is no such setting{hint}")
 
 
-def _not_json() -> Iterator[ConfigProblem]:
-    """Those whose value should be a list or a section and is not: these are given as JSON."""
+def _wrong_json() -> Iterator[ConfigProblem]:
+    """Those whose value should be a list or a section and is not: these are given as JSON.
+
+    Here and not from what pydantic-settings makes of all variables: it throws a 7 away where another variable has keys.
+    """
     for name, loc in _names():
         if _is_complex(loc):
             try:
-                json.loads(os.environ[name])
+                said = json.loads(os.environ[name])
             except ValueError as error:
                 message = 'a list or a section is given as JSON, e.g. ["a", "b"]'
                 yield ConfigProblem(name, ".".join(map(str, loc)), f"{message} ({error})")
+            else:
+                yield from (ConfigProblem(name, ".".join(map(str, at)), *told) for at, *told in not_sections(said, loc))
 
 
 def _is_complex(loc: Loc) -> bool:

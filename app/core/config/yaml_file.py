@@ -90,10 +90,10 @@ class _Reader:
             if name in first and {id(first[name]), id(key)} <= own:
                 self._twice(first[name], key, here)
             first[name] = key
-            self.places[here] = self._where(key)
             said = self._value(value, here)
             if said is not _ABSENT:
                 data[name] = said
+                self.places[here] = self._where(key)
         return data
 
     def _value(self, node: yaml.Node, path: Loc) -> Any:
@@ -109,17 +109,18 @@ class _Reader:
             # A section whose keys are all commented out is YAML's null, and says nothing.
             return _ABSENT
         if value is not _ABSENT and (key := classic.switch(path)):
-            self.places[*path, key] = self.places[path]
+            self.places[*path, key] = self._where(node)
             return {key: value}
         return value
 
     def _list(self, node: yaml.SequenceNode, path: Loc) -> list[Any]:
         items = []
-        for index, item in enumerate(node.value):
-            self.places[*path, index] = self._where(item)
-            said = self._value(item, (*path, index))
+        for item in node.value:
+            here = (*path, len(items))
+            said = self._value(item, here)
             if said is not _ABSENT:
                 items.append(said)
+                self.places[here] = self._where(item)
         return items
 
     def _scalar(self, node: yaml.Node, path: Loc) -> Any:

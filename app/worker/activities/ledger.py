@@ -60,7 +60,9 @@ class Effect(Base):
 def ledger_url() -> str:
     """ledger.url, or the SQLite file in local.data_dir."""
     settings = get_settings()
-    return settings.ledger.url or f"sqlite:///{Path(settings.local.data_dir).resolve() / 'ledger.db'}"
+    return (
+        settings.ledger.url.get_secret_value() or f"sqlite:///{Path(settings.local.data_dir).resolve() / 'ledger.db'}"
+    )
 
 
 @lru_cache(maxsize=4)

@@ -17,6 +17,7 @@ from temporalio.service import TLSConfig
 
 from app.core.config import named
 from app.core.config.temporal import TemporalSettings, TlsSettings
+from app.core.config.texts import one_line
 
 Stamp = tuple[tuple[str, int, int, int], ...]
 
@@ -148,10 +149,13 @@ def _check_pair(cert: str, key: str) -> None:
 def _api_key(path: str) -> str | None:
     if not path:
         return None
-    key = (_read("api_key_file", path) or b"").decode("ascii", "replace").strip()
-    if not key or not key.isascii() or not key.isprintable():
-        raise CredentialsUnusable(
-            f"{path} is {'empty' if not key else 'not one line of plain text'}. Write the API key into it, or set "
-            f"{named('temporal.api_key_file')}."
-        )
-    return key
+    try:
+        key = one_line((_read("api_key_file", path) or b"").decode("ascii", "replace"))
+        fact = "is empty"
+    except ValueError as error:
+        if isinstance(error, CredentialsUnusable):
+            raise
+        key, fact = "", str(error).splitlines()[0]
+    if key:
+        return key
+    raise CredentialsUnusable(f"{path} {fact}. Write the API key into it, or set {named('temporal.api_key_file')}.")
