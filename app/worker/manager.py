@@ -82,7 +82,7 @@ class WorkerManager:
                 return ExitCode.CANNOT_CONNECT
             if client is None:
                 return ExitCode.DRAINED
-            self.pools = self._build_all(client, stop)
+            self.pools = self._build_all(client)
             runs = [asyncio.create_task(pool.run(), name=f"pool-{pool.queue}") for pool in self.pools]
             self.state.phase = "running"
             log.info("serving %s as %s", ", ".join(self._queues), client.identity)
@@ -97,11 +97,11 @@ class WorkerManager:
             for task in watching:
                 task.cancel()
 
-    def _build_all(self, client: Client, stop: asyncio.Event) -> list[Pool]:
+    def _build_all(self, client: Client) -> list[Pool]:
         pools = []
         for queue in self._queues:
             make = partial(build, self._registry, self._settings, queue)
-            connected = partial(connect, self.service, self.state, stop)
+            connected = partial(connect, self.service, self.state)
             pools.append(Pool(queue, client, make, connected, worker_settings(self._settings, queue), self.state))
         return pools
 

@@ -82,13 +82,14 @@ class Pool:
         queue: str,
         client: Client,
         build: Build,
-        connected: Callable[[], Awaitable[Client | None]],
+        connected: Callable[[asyncio.Event], Awaitable[Client | None]],
         settings: WorkerSettings,
         state: WorkerState,
     ) -> None:
         """Builds the first worker, and raises what `build` raises; `run` starts it.
 
-        `connected` waits for Temporal; it raises TemporalUnavailable when that is no use, None is: stop.
+        `connected` waits for Temporal, or for the event that it is given (None); it raises TemporalUnavailable when
+        waiting is no use.
         """
         self.queue = queue
         self._build = build
@@ -153,9 +154,8 @@ class Pool:
             return None
         self._ran_s = 0.0
         try:
-            client = await self._connected()
-            if client is None:
-                await self._leaving.wait()
+            # Not until SIGTERM: the drain that another pool's death begins ends this wait as well.
+            client = await self._connected(self._leaving)
             if client is None or self._leaving.is_set():
                 return None
             self.worker = self._build(client, self._failing)

@@ -39,6 +39,7 @@ class Running:
     manager: WorkerManager
     client: Client
     ending: asyncio.Task[ExitCode]
+    stop: asyncio.Event
 
 
 @asynccontextmanager
@@ -52,7 +53,7 @@ async def running_manager(settings: Settings, *queues: str) -> AsyncIterator[Run
         async with asyncio.timeout(20):
             while manager.state.phase != "running":
                 await asyncio.sleep(0.02)
-        yield Running(manager, await manager.service.get_client(), run)
+        yield Running(manager, await manager.service.get_client(), run, stop)
     finally:
         stop.set()
         await run

@@ -7,6 +7,7 @@ import logging
 import urllib.request
 import uuid
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from app.worker.in_flight import InFlight
 from app.worker.registry import registry
 from app.worker.supervise import RAN_WELL_S, RESTART_BACKOFF_S, Restarts, why
 from tests.apps.lab import workflows as lab
+from tests.parts.temporal import own_server, stop_server
 from tests.worker.pools import Running, lab_settings, running_manager
 from tests.worker.served import Served
 
@@ -143,6 +145,26 @@ def test_a_stop_during_the_pause_before_a_restart_is_a_clean_drain(temporal_addr
         await holds(lambda: running.manager.state.down)
 
     assert run(temporal_address, body, "lab-other") == ExitCode.DRAINED
+
+
+def test_a_pool_that_waits_for_temporal_does_not_keep_the_process_when_another_has_died(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with own_server(tmp_path) as (address, server):
+
+        async def body(running: Running) -> None:
+            state = running.manager.state
+            await end_worker(running, "lab-other")
+            await holds(lambda: state.restarts["lab-other"])
+            stop_server(server)
+            await end_worker(running, "lab")
+            await holds(lambda: "Next try in" in caplog.text)
+            await end_worker(running, "lab-other")  # it had its one restart
+            await asyncio.shield(running.ending)
+
+        caplog.set_level(logging.INFO, "app.worker")
+        assert run(address, body, "lab", "lab-other", restarts=1) == ExitCode.POOL_DIED
+    assert "queue lab-other: its worker ended: no error given. It had its 1 restarts" in caplog.text
 
 
 def test_a_queue_that_is_named_twice_has_one_worker(temporal_address: str) -> None:
