@@ -31,8 +31,8 @@ _STATUS: Mapping[RPCStatusCode, tuple[int, str]] = {
     RPCStatusCode.INVALID_ARGUMENT: (422, "Temporal refuses the request"),
     RPCStatusCode.RESOURCE_EXHAUSTED: (429, "Temporal limits the rate"),
     RPCStatusCode.UNAVAILABLE: _UNAVAILABLE,
-    RPCStatusCode.DEADLINE_EXCEEDED: (503, "Temporal did not answer in time"),
-    RPCStatusCode.CANCELLED: (503, "Temporal did not answer in time"),
+    RPCStatusCode.DEADLINE_EXCEEDED: _UNAVAILABLE,
+    RPCStatusCode.CANCELLED: _UNAVAILABLE,
     # Ours to mend, not the caller's: it is this API that Temporal does not permit.
     RPCStatusCode.PERMISSION_DENIED: _UNAVAILABLE,
     RPCStatusCode.UNAUTHENTICATED: _UNAVAILABLE,
@@ -55,7 +55,6 @@ def problem(
 def install(app: FastAPI) -> None:
     """Map the errors that routes let through, and FastAPI's own."""
     app.add_exception_handler(TemporalUnavailable, _unavailable)
-    app.add_exception_handler(TimeoutError, _timeout)
     app.add_exception_handler(WorkflowAlreadyStartedError, _duplicate)
     app.add_exception_handler(RPCError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -65,10 +64,6 @@ def install(app: FastAPI) -> None:
 
 async def _unavailable(_request: Request, error: Exception) -> JSONResponse:
     return problem(*_UNAVAILABLE, str(error))
-
-
-async def _timeout(_request: Request, _error: Exception) -> JSONResponse:
-    return problem(503, "Temporal did not answer in time", "Ask again; a start with the same id is not repeated.")
 
 
 async def _duplicate(_request: Request, error: Exception) -> JSONResponse:

@@ -53,7 +53,7 @@ class OrderView(BaseModel):
 @router.post("", status_code=202)
 async def place_order(order: OrderInput, response: Response, temporal: Temporal) -> Placed:
     """Start the order's workflow; its id is unique: the same order again, open or ended, answers 409."""
-    async with asyncio.timeout(temporal.rpc_timeout.total_seconds()):
+    async with temporal.limit():
         client = await temporal.get_client()
         handle = await OrderWorkflow.start_workflow(
             client,
@@ -71,21 +71,21 @@ async def get_order(
 ) -> OrderView:
     """Where an order stands, after it has ended or `wait` seconds have passed; 404 for one that was never placed."""
     limit_s = temporal.rpc_timeout.total_seconds()
-    async with asyncio.timeout(limit_s):
+    async with temporal.limit():
         client = await temporal.get_client()
         handle = client.get_workflow_handle_for(OrderWorkflow.run, _workflow_id(order_id))
         status = await _status(handle)
     if status == WorkflowExecutionStatus.RUNNING and wait:
         with suppress(TimeoutError, WorkflowFailureError):
             await asyncio.wait_for(handle.result(), wait)
-        async with asyncio.timeout(limit_s):
+        async with temporal.limit():
             status = await _status(handle)
     view = OrderView(order_id=order_id, workflow_id=handle.id, status=status.name.lower())
     if status == WorkflowExecutionStatus.RUNNING:
         view.step = await _step(handle, limit_s)
         return view
     try:
-        async with asyncio.timeout(limit_s):
+        async with temporal.limit():
             view.result = await handle.result()
         view.status = view.result.status
     except WorkflowFailureError as failure:
@@ -96,7 +96,7 @@ async def get_order(
 @router.post("/{order_id}/cancel", status_code=202)
 async def cancel_order(order_id: OrderId, temporal: Temporal, cancellation: Cancellation | None = None) -> Placed:
     """Ask the order's workflow to stop and undo; 404 for one that was never placed, 409 for one that has ended."""
-    async with asyncio.timeout(temporal.rpc_timeout.total_seconds()):
+    async with temporal.limit():
         client = await temporal.get_client()
         handle = client.get_workflow_handle_for(OrderWorkflow.run, _workflow_id(order_id))
         try:
