@@ -84,7 +84,9 @@ def test_a_server_that_goes_away_or_freezes_in_mid_life_is_503(app: FastAPI, tmp
     with own_server(tmp_path) as (address, process), entered(app, address) as client:
         assert ask().status_code in (200, 202)
         freeze(process)
-        assert told(ask(), 503, "Temporal is unavailable").startswith(f"Temporal at {address} cannot be used: no answer")
+        assert told(ask(), 503, "Temporal is unavailable").startswith(
+            f"Temporal at {address} cannot be used: no answer"
+        )
         process.send_signal(signal.SIGCONT)
         assert ask().status_code in (200, 202)
         stop_server(process)
@@ -99,6 +101,15 @@ def test_every_call_for_a_caller_who_waits_is_limited(temporal_address: str) -> 
     for call in ("StartWorkflow", "DescribeWorkflow", "SignalWorkflow"):
         assert 0 < (front.limits_s[f"{call}Execution"] or 99) <= 2
     assert 0 < (front.limits_s["QueryWorkflow"] or 99) <= 2
+
+
+def test_the_calls_behind_one_request_share_its_limit(temporal_address: str) -> None:
+    with grpc_proxy(temporal_address) as front, entered(create_app(), front.address) as client:
+        client.post("/orders", json=(body := order()))
+        # Each within the limit of a call, which is 2 s; together they are above it.
+        front.delays_s["DescribeWorkflowExecution"] = 1.5
+        late = client.get(f"/orders/{body['order_id']}?wait=0.1")
+        assert "no answer within 2 s" in told(late, 503, "Temporal is unavailable")
 
 
 def test_a_server_that_never_answers_is_503_with_its_address_and_a_remedy() -> None:

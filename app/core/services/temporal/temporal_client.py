@@ -114,8 +114,9 @@ class TemporalClientService:
 
         Raises TemporalUnavailable when they have passed; a TimeoutError of the block's own goes through.
         """
+        own = asyncio.timeout(self._settings.rpc_timeout_s + more_s)
         try:
-            async with asyncio.timeout(self._settings.rpc_timeout_s + more_s) as own:
+            async with own:
                 yield
         except TimeoutError as error:
             if not own.expired():
