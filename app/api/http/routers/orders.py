@@ -13,6 +13,7 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from app.api.http.deps import get_temporal_service
+from app.api.http.problems import root_cause
 from app.core.services.temporal.temporal_client import TemporalClientService
 from app.worker.activities.models import OrderId, OrderInput, OrderOutput
 from app.worker.workflows.orders import OrderWorkflow
@@ -89,7 +90,7 @@ async def get_order(
                 view.result = await handle.result()
                 view.status = view.result.status
             except WorkflowFailureError as failure:
-                view.error = _root_cause(failure)
+                view.error = root_cause(failure)
     if status == WorkflowExecutionStatus.RUNNING:
         view.step = await _step(handle, until)
     return view
@@ -128,9 +129,3 @@ async def _step(handle: WorkflowHandle[Any, Any], until: float) -> str | None:
 
 def _workflow_id(order_id: str) -> str:
     return f"order-{order_id}"
-
-
-def _root_cause(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error)
