@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
-import socket
 import subprocess
 import sys
 import uuid
@@ -15,14 +15,17 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from httpx2 import Response
+from httpx2 import ASGITransport, AsyncClient, Response
 
 from app.api.http.app import create_app
-from app.api.http.deps import get_temporal_service
+from app.api.http.deps import get_temporal_service, lifespan
+from app.core.config import use
+from app.core.config.model import Settings
 from app.core.config.temporal import TemporalSettings
 from app.core.services.temporal.temporal_client import TemporalClientService
 from tests.api.apps import entered, own_app
 from tests.api.test_http import order
+from tests.parts.black_hole import black_hole
 from tests.parts.grpc_proxy import grpc_proxy
 from tests.parts.temporal import freeze, own_server, stop_server
 
@@ -81,7 +84,9 @@ def test_a_server_that_goes_away_or_freezes_in_mid_life_is_503(app: FastAPI, tmp
     with own_server(tmp_path) as (address, process), entered(app, address) as client:
         assert ask().status_code in (200, 202)
         freeze(process)
-        assert told(ask(), 503, "Temporal did not answer in time")
+        assert told(ask(), 503, "Temporal is unavailable").startswith(
+            f"Temporal at {address} cannot be used: no answer"
+        )
         process.send_signal(signal.SIGCONT)
         assert ask().status_code in (200, 202)
         stop_server(process)
@@ -98,17 +103,53 @@ def test_every_call_for_a_caller_who_waits_is_limited(temporal_address: str) -> 
     assert 0 < (front.limits_s["QueryWorkflow"] or 99) <= 2
 
 
-def test_a_server_that_never_answers_is_503() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        address = f"127.0.0.1:{silent.getsockname()[1]}"
-        with entered(create_app(), address, rpc_timeout_s=0.5) as client:
-            for answer in (
-                client.post("/orders", json=order()),
-                client.get("/orders/1"),
-                client.post("/orders/1/cancel"),
-            ):
-                assert answer.status_code == 503
-            assert client.get("/readyz").status_code == 503
+def test_the_calls_behind_one_request_share_its_limit(temporal_address: str) -> None:
+    with grpc_proxy(temporal_address) as front, entered(create_app(), front.address) as client:
+        client.post("/orders", json=(body := order()))
+        # Each within the limit of a call, which is 2 s; together they are above it.
+        front.delays_s["DescribeWorkflowExecution"] = 1.5
+        late = client.get(f"/orders/{body['order_id']}?wait=0.1")
+        assert "no answer within 2 s" in told(late, 503, "Temporal is unavailable")
+
+
+def test_a_server_that_never_answers_is_503_with_its_address_and_a_remedy() -> None:
+    with black_hole() as hole, entered(create_app(), hole.address, rpc_timeout_s=0.5) as client:
+        for answer in (
+            client.get("/orders/1"),
+            client.post("/orders", json=order()),
+            client.post("/orders/1/cancel"),
+        ):
+            detail = told(answer, 503, "Temporal is unavailable")
+            assert f"Temporal at {hole.address} cannot be used: no answer within 0.5 s" in detail
+            assert "FLEET_TEMPORAL__ADDRESS" in detail
+        assert client.get("/readyz").status_code == 503
+
+
+def test_a_burst_of_requests_is_no_burst_of_connects() -> None:
+    async def burst() -> list[Response]:
+        app = create_app()
+        async with (
+            lifespan(app),
+            AsyncClient(transport=ASGITransport(app), base_url="http://front") as client,
+        ):
+            return await asyncio.gather(*(client.get("/orders/1") for _ in range(30)))
+
+    with black_hole() as hole:
+        use(Settings.model_validate({"temporal": {"address": hole.address, "rpc_timeout_s": 0.5}}))
+        for answer in asyncio.run(burst()):
+            assert hole.address in told(answer, 503, "Temporal is unavailable")
+        assert hole.connects <= 2
+
+
+def test_a_timeout_of_a_route_is_not_blamed_on_temporal() -> None:
+    app = own_app()
+
+    @app.get("/slow")
+    async def slow() -> None:
+        raise TimeoutError("my database")
+
+    answer = TestClient(app, raise_server_exceptions=False).get("/slow")
+    assert "Temporal" not in told(answer, 500, "internal error")
 
 
 def test_a_missing_namespace_is_not_a_missing_workflow(temporal_address: str) -> None:

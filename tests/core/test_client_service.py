@@ -14,6 +14,7 @@ from app.core.ports import free_port
 from app.core.services.temporal.temporal_client import TemporalClientService, TemporalDisabled, TemporalUnavailable
 from tests.core.temporal_front import settings, tls
 from tests.parts.authority import Authority
+from tests.parts.black_hole import black_hole
 from tests.parts.grpc_proxy import Proxy, grpc_proxy
 
 
@@ -30,6 +31,38 @@ def test_fifty_first_calls_make_one_connection(proxy: Proxy) -> None:
 
     assert asyncio.run(fifty()) == 1
     assert (proxy.calls["GetSystemInfo"], len(proxy.peers)) == (1, 1), "a connect asks for this once"
+
+
+def test_callers_who_give_up_leave_one_attempt_behind_and_its_failure_is_remembered() -> None:
+    async def impatient(service: TemporalClientService) -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await service.get_client()
+
+    async def burst(address: str) -> TemporalUnavailable:
+        service = TemporalClientService(settings(address, rpc_timeout_s=0.5))
+        for _ in range(3):
+            await asyncio.gather(*(impatient(service) for _ in range(10)))
+        with pytest.raises(TemporalUnavailable) as caught:
+            await service.get_client()
+        return caught.value
+
+    with black_hole() as hole:
+        assert "no answer within 0.5 s" in str(asyncio.run(burst(hole.address)))
+        assert hole.connects <= 2
+
+
+def test_a_limit_names_temporal_and_leaves_other_timeouts_alone() -> None:
+    async def limited(*, own: bool) -> None:
+        async with TemporalClientService(settings("127.0.0.1:1", rpc_timeout_s=0.1)).limit():
+            if own:
+                raise TimeoutError("my database")
+            await asyncio.sleep(60)
+
+    with pytest.raises(TimeoutError, match="my database"):
+        asyncio.run(limited(own=True))
+    with pytest.raises(TemporalUnavailable, match=r"127\.0\.0\.1:1 cannot be used: no answer within 0\.1 s"):
+        asyncio.run(limited(own=False))
 
 
 def test_a_service_made_before_the_server_connects_when_it_is_there(temporal_address: str) -> None:

@@ -8,6 +8,7 @@ request and one answer, so bytes go through as they are.
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,8 @@ class Proxy:
     api_key: str = ""
     for_all: tuple[str, ...] = ("/GetSystemInfo", "/Check")
     """Methods that need no key; these are what the server's default authorizer allows everybody."""
+    delays_s: dict[str, float] = field(default_factory=dict)
+    """By method name: how much later than the server the proxy answers."""
     calls: Counter[str] = field(default_factory=Counter)
     """By method name."""
     limits_s: dict[str, float | None] = field(default_factory=dict)
@@ -78,6 +81,7 @@ class _Forward(grpc.GenericRpcHandler):  # type: ignore[misc]
         if not context.add_callback(answer.cancel):
             answer.cancel()  # the caller has left already
         try:
+            time.sleep(self._proxy.delays_s.get(name, 0))
             return answer.result()
         except grpc.FutureCancelledError:
             context.abort(grpc.StatusCode.CANCELLED, "cancelled")

@@ -1,6 +1,8 @@
 """Errors as `application/problem+json` (RFC 9457), with the status a caller can act on.
 
-`install(app)` is for any FastAPI app: whatever the Temporal client raises in a route needs no handling there.
+`install(app)` is for any FastAPI app. What the Temporal client raises needs no handling in a route where the server or
+a workflow said no, or nobody answered. What is a mistake of the route itself (an input of the wrong type, a result that
+it reads as another one) is a 500, and a traceback in the log.
 """
 
 from __future__ import annotations
@@ -12,6 +14,15 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
+from temporalio.client import (
+    ScheduleAlreadyRunningError,
+    WorkflowContinuedAsNewError,
+    WorkflowFailureError,
+    WorkflowQueryFailedError,
+    WorkflowQueryRejectedError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -24,19 +35,39 @@ _TOO_LARGE = ("size exceeds limit", "exceeds size limit", "larger than max")
 """Of an input over 2 MiB, a memo over its own limit, and a message over 4 MiB."""
 
 _UNAVAILABLE = (503, "Temporal is unavailable")
+_IMPOSSIBLE = (409, "not possible as things stand")
+_EXISTS = (409, "already exists")
 _STATUS: Mapping[RPCStatusCode, tuple[int, str]] = {
     RPCStatusCode.NOT_FOUND: (404, "no such workflow"),
-    RPCStatusCode.ALREADY_EXISTS: (409, "already exists"),
-    RPCStatusCode.FAILED_PRECONDITION: (409, "not possible as things stand"),
+    RPCStatusCode.ALREADY_EXISTS: _EXISTS,
+    RPCStatusCode.FAILED_PRECONDITION: _IMPOSSIBLE,
     RPCStatusCode.INVALID_ARGUMENT: (422, "Temporal refuses the request"),
     RPCStatusCode.RESOURCE_EXHAUSTED: (429, "Temporal limits the rate"),
     RPCStatusCode.UNAVAILABLE: _UNAVAILABLE,
-    RPCStatusCode.DEADLINE_EXCEEDED: (503, "Temporal did not answer in time"),
-    RPCStatusCode.CANCELLED: (503, "Temporal did not answer in time"),
+    RPCStatusCode.DEADLINE_EXCEEDED: _UNAVAILABLE,
+    RPCStatusCode.CANCELLED: _UNAVAILABLE,
     # Ours to mend, not the caller's: it is this API that Temporal does not permit.
     RPCStatusCode.PERMISSION_DENIED: _UNAVAILABLE,
     RPCStatusCode.UNAUTHENTICATED: _UNAVAILABLE,
 }
+
+_NOT_IN_TIME = (
+    "The workflow's worker did not take the update, or Temporal did not answer, within the limit of the call. Send it "
+    "again with the same id of the update, and it is not done twice."
+)
+_WORKFLOW: Mapping[type[Exception], tuple[int, str, str]] = {
+    WorkflowUpdateFailedError: (422, "the workflow refuses the update", ""),
+    WorkflowUpdateRPCTimeoutOrCancelledError: (503, "the workflow did not answer in time", _NOT_IN_TIME),
+    WorkflowQueryFailedError: (422, "the workflow cannot answer the query", ""),
+    WorkflowQueryRejectedError: (*_IMPOSSIBLE, ""),
+    WorkflowContinuedAsNewError: (*_IMPOSSIBLE, "the run has ended, and the workflow goes on as another one"),
+    WorkflowFailureError: (500, "the workflow failed", ""),
+    ScheduleAlreadyRunningError: (*_EXISTS, ""),
+}
+"""Status, title, and the detail where the error's root cause is none."""
+
+_NO_SUCH_QUERY = ("Query handler for", "expected but not found")
+"""The Python SDK's words, which are all that comes back."""
 
 
 def problem(
@@ -52,12 +83,20 @@ def problem(
     )
 
 
+def root_cause(error: BaseException) -> str:
+    """The text of the error at the end of the chain of causes: of a failed workflow, what its code raised."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error)
+
+
 def install(app: FastAPI) -> None:
     """Map the errors that routes let through, and FastAPI's own."""
     app.add_exception_handler(TemporalUnavailable, _unavailable)
-    app.add_exception_handler(TimeoutError, _timeout)
     app.add_exception_handler(WorkflowAlreadyStartedError, _duplicate)
     app.add_exception_handler(RPCError, _refused)
+    for kind in _WORKFLOW:
+        app.add_exception_handler(kind, _answered)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _unexpected)
@@ -67,14 +106,20 @@ async def _unavailable(_request: Request, error: Exception) -> JSONResponse:
     return problem(*_UNAVAILABLE, str(error))
 
 
-async def _timeout(_request: Request, _error: Exception) -> JSONResponse:
-    return problem(503, "Temporal did not answer in time", "Ask again; a start with the same id is not repeated.")
-
-
 async def _duplicate(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, WorkflowAlreadyStartedError)
     detail = f"workflow {error.workflow_id} was started before"
     return problem(409, "already started", detail, workflow_id=error.workflow_id)
+
+
+async def _answered(_request: Request, error: Exception) -> JSONResponse:
+    status, title, detail = next(_WORKFLOW[kind] for kind in type(error).__mro__ if kind in _WORKFLOW)
+    detail = detail or root_cause(error)
+    if isinstance(error, WorkflowQueryRejectedError) and error.status:
+        detail = f"the workflow is {error.status.name.lower()}"
+    if isinstance(error, WorkflowQueryFailedError) and all(text in detail for text in _NO_SUCH_QUERY):
+        status, title = 404, "no such query"
+    return problem(status, title, detail)
 
 
 async def _refused(_request: Request, error: Exception) -> JSONResponse:

@@ -13,6 +13,7 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from app.api.http.deps import get_temporal_service
+from app.api.http.problems import root_cause
 from app.core.services.temporal.temporal_client import TemporalClientService
 from app.worker.activities.models import OrderId, OrderInput, OrderOutput
 from app.worker.workflows.orders import OrderWorkflow
@@ -53,7 +54,7 @@ class OrderView(BaseModel):
 @router.post("", status_code=202)
 async def place_order(order: OrderInput, response: Response, temporal: Temporal) -> Placed:
     """Start the order's workflow; its id is unique: the same order again, open or ended, answers 409."""
-    async with asyncio.timeout(temporal.rpc_timeout.total_seconds()):
+    async with temporal.limit():
         client = await temporal.get_client()
         handle = await OrderWorkflow.start_workflow(
             client,
@@ -69,34 +70,36 @@ async def place_order(order: OrderInput, response: Response, temporal: Temporal)
 async def get_order(
     order_id: OrderId, temporal: Temporal, wait: Annotated[float, Query(ge=0, le=MAX_WAIT_S)] = 0
 ) -> OrderView:
-    """Where an order stands, after it has ended or `wait` seconds have passed; 404 for one that was never placed."""
-    limit_s = temporal.rpc_timeout.total_seconds()
-    async with asyncio.timeout(limit_s):
+    """Where an order stands now, or when it has ended, or when `wait` seconds have passed; 404 for one never placed.
+
+    The answer takes `wait` and temporal.rpc_timeout_s together at most, however many calls it needs. `step` is left
+    out where no worker tells it in that time.
+    """
+    until = asyncio.get_running_loop().time() + wait + temporal.rpc_timeout.total_seconds()
+    async with temporal.limit(wait):
         client = await temporal.get_client()
         handle = client.get_workflow_handle_for(OrderWorkflow.run, _workflow_id(order_id))
         status = await _status(handle)
-    if status == WorkflowExecutionStatus.RUNNING and wait:
-        with suppress(TimeoutError, WorkflowFailureError):
-            await asyncio.wait_for(handle.result(), wait)
-        async with asyncio.timeout(limit_s):
+        if status == WorkflowExecutionStatus.RUNNING and wait:
+            with suppress(TimeoutError, WorkflowFailureError):
+                await asyncio.wait_for(handle.result(), wait)
             status = await _status(handle)
-    view = OrderView(order_id=order_id, workflow_id=handle.id, status=status.name.lower())
+        view = OrderView(order_id=order_id, workflow_id=handle.id, status=status.name.lower())
+        if status != WorkflowExecutionStatus.RUNNING:
+            try:
+                view.result = await handle.result()
+                view.status = view.result.status
+            except WorkflowFailureError as failure:
+                view.error = root_cause(failure)
     if status == WorkflowExecutionStatus.RUNNING:
-        view.step = await _step(handle, limit_s)
-        return view
-    try:
-        async with asyncio.timeout(limit_s):
-            view.result = await handle.result()
-        view.status = view.result.status
-    except WorkflowFailureError as failure:
-        view.error = _root_cause(failure)
+        view.step = await _step(handle, until)
     return view
 
 
 @router.post("/{order_id}/cancel", status_code=202)
 async def cancel_order(order_id: OrderId, temporal: Temporal, cancellation: Cancellation | None = None) -> Placed:
     """Ask the order's workflow to stop and undo; 404 for one that was never placed, 409 for one that has ended."""
-    async with asyncio.timeout(temporal.rpc_timeout.total_seconds()):
+    async with temporal.limit():
         client = await temporal.get_client()
         handle = client.get_workflow_handle_for(OrderWorkflow.run, _workflow_id(order_id))
         try:
@@ -114,10 +117,10 @@ async def _status(handle: WorkflowHandle[Any, Any]) -> WorkflowExecutionStatus:
     return (await handle.describe()).status or WorkflowExecutionStatus.RUNNING
 
 
-async def _step(handle: WorkflowHandle[Any, Any], limit_s: float) -> str | None:
+async def _step(handle: WorkflowHandle[Any, Any], until: float) -> str | None:
     """The workflow's own word; none while no worker can answer, which must not fail the whole view."""
     try:
-        async with asyncio.timeout(limit_s):
+        async with asyncio.timeout_at(until):
             state: dict[str, Any] = await handle.query(OrderWorkflow.state)
     except (RPCError, TimeoutError):
         return None
@@ -126,9 +129,3 @@ async def _step(handle: WorkflowHandle[Any, Any], limit_s: float) -> str | None:
 
 def _workflow_id(order_id: str) -> str:
     return f"order-{order_id}"
-
-
-def _root_cause(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error)

@@ -1,8 +1,9 @@
-"""One shared connection to Temporal for a whole process: made on first use, under a lock, and kept.
+"""One shared connection to Temporal for a whole process: made on first use, by one task for all callers, and kept.
 
 gRPC reconnects a made connection by itself, so there are two things to do here. The first connect fails at once when
 the server is away: it is tried again at the next call, and the last failure is remembered for a moment, so that a burst
-of requests does not become a burst of connects. And certificates and API keys are renewed under a running process: the
+of requests does not become a burst of connects. The attempt belongs to no caller: one who gives up neither ends it nor
+hides how it went. And certificates and API keys are renewed under a running process: the
 files are looked at with the calls, and what is new in them is tried out before it replaces what works.
 """
 
@@ -12,7 +13,8 @@ import asyncio
 import dataclasses
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -69,7 +71,7 @@ class TemporalClientService:
         self._runtime = runtime
         self._identity = identity
         self._retry = retry
-        self._lock = asyncio.Lock()
+        self._attempt: asyncio.Task[Client] | None = None
         self._client: Client | None = None
         self._failure: tuple[float, TemporalUnavailable] | None = None
         self._credentials = Credentials()
@@ -99,11 +101,27 @@ class TemporalClientService:
         """The connected client. Raises TemporalUnavailable; an attempt takes temporal.rpc_timeout_s at most."""
         if not self.is_enabled:
             raise TemporalDisabled(self.address)
-        if self._client is not None and (time.monotonic() < self._next_look or self._lock.locked()):
+        if self._client is not None and (time.monotonic() < self._next_look or self._attempt):
             return self._client
-        async with self._lock:
-            self._client = await (self._renewed(self._client) if self._client else self._first())
-            return self._client
+        if self._attempt is None:
+            self._attempt = asyncio.create_task(self._made())
+            self._attempt.add_done_callback(self._ended)
+        return await asyncio.shield(self._attempt)
+
+    @asynccontextmanager
+    async def limit(self, more_s: float = 0) -> AsyncIterator[None]:
+        """temporal.rpc_timeout_s and `more_s` seconds for the block, on behalf of somebody who waits.
+
+        Raises TemporalUnavailable when they have passed; a TimeoutError of the block's own goes through.
+        """
+        own = asyncio.timeout(self._settings.rpc_timeout_s + more_s)
+        try:
+            async with own:
+                yield
+        except TimeoutError as error:
+            if not own.expired():
+                raise
+            raise unavailable(error, self._settings) from error
 
     async def health_check(self) -> Health:
         """Ask the server and the namespace; never raises. The server's own check says nothing about the namespace."""
@@ -130,6 +148,16 @@ class TemporalClientService:
     async def close(self) -> None:
         """Let the connection go; the next call makes a new one."""
         self._client = None
+
+    async def _made(self) -> Client:
+        self._client = await (self._renewed(self._client) if self._client else self._first())
+        return self._client
+
+    def _ended(self, attempt: asyncio.Task[Client]) -> None:
+        self._attempt = None
+        # Asked for, or asyncio would log a failure that no caller stayed to see.
+        if not attempt.cancelled():
+            attempt.exception()
 
     async def _first(self) -> Client:
         if self._failure and time.monotonic() - self._failure[0] < FAILURE_MEMORY_S:
