@@ -175,12 +175,15 @@ class Registry:
         return self.find(target) is not None or key_of(target) in self._of_instances
 
     def shareable_modules(self, packages: Iterable[str]) -> tuple[str, ...]:
-        """What workflow code may share with the process: modules with activities, and `packages` without workflows."""
-        workflows = {h.module for h in self._handlers.values() if h.kind == WORKFLOW}
+        """What workflow code may share with the process: modules with activities and `packages`, without workflows."""
         activities = {h.module for h in self._handlers.values() if h.kind == ACTIVITY}
         activities |= {h.module for h in self._of_instances.values()}
-        pure = {p for p in packages if not any(f"{module}.".startswith(f"{p}.") for module in workflows)}
-        return tuple(sorted((activities - workflows) | pure))
+        return tuple(sorted({name for name in activities.union(packages) if not self.workflows_below(name)}))
+
+    def workflows_below(self, name: str) -> list[Handler]:
+        """The workflows in module `name` or in one below it: to share a package is to share all of it."""
+        handlers = self._handlers.values()
+        return [h for h in handlers if h.kind == WORKFLOW and f"{h.module}.".startswith(f"{name}.")]
 
     def unknown_queues(self, names: Iterable[str], where: str) -> list[Problem]:
         """A problem for each of `names` that no handler declares; `where` says who named it."""
