@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType, MethodType
@@ -46,14 +47,17 @@ class Handler:
 def key_of(target: Any) -> Key:
     """Module and qualified name of a class, function or method.
 
-    An object has those of its class (a partial those of its function) and its activity's name.
+    An object has those of its class (a partial those of its function) and its activity's name; so has a function that
+    another one makes, as that may make several.
     """
+    definition = sdk.activity_definition(target)
+    name = definition.name if definition else ""
     qualname = getattr(target, "__qualname__", None)
     if isinstance(qualname, str):
-        return str(target.__module__), qualname
-    definition = sdk.activity_definition(target)
+        made = inspect.isfunction(target) and qualname.rpartition(".")[0].endswith("<locals>")
+        return str(target.__module__), f"{qualname} {name}" if made else qualname
     module, made_by = key_of(target.func if isinstance(target, functools.partial) else type(target))
-    return module, f"{made_by}() {definition.name if definition else ''}"
+    return module, f"{made_by}() {name}"
 
 
 @dataclass
@@ -74,6 +78,9 @@ class Registry:
         if known and known.where == handler.where and known.queue == handler.queue:
             if known.instance_where and _second_instance(known.target, handler.target):
                 self._say_two_instances(known, handler)
+            elif _made_again(known.target, handler.target):
+                what = f"{handler} is made twice, and only one of them would run"
+                self.problems.append(Problem(handler.where, what, "Give each a name of its own: name=..."))
             else:
                 self._handlers[key] = handler
             return
@@ -228,6 +235,11 @@ def _method_of(cls: type, key: Key) -> Key | None:
     """`key` where it is that of a method written in `cls`."""
     module, qualname = key
     return key if (module, qualname.rpartition(".")[0]) == (cls.__module__, cls.__qualname__) else None
+
+
+def _made_again(known: Any, new: Any) -> bool:
+    """Whether two functions were made by one, and the module was not imported anew in between."""
+    return known is not new and inspect.isfunction(known) and known.__code__ is getattr(new, "__code__", None)
 
 
 def _second_instance(known: Any, new: Any) -> bool:
