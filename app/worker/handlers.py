@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType, MethodType
@@ -46,14 +47,17 @@ class Handler:
 def key_of(target: Any) -> Key:
     """Module and qualified name of a class, function or method.
 
-    An object has those of its class (a partial those of its function) and its activity's name.
+    An object has those of its class (a partial those of its function) and its activity's name; so has a function that
+    another one makes, as that may make several.
     """
+    definition = sdk.activity_definition(target)
+    name = definition.name if definition else ""
     qualname = getattr(target, "__qualname__", None)
     if isinstance(qualname, str):
-        return str(target.__module__), qualname
-    definition = sdk.activity_definition(target)
+        made = inspect.isfunction(target) and qualname.rpartition(".")[0].endswith("<locals>")
+        return str(target.__module__), f"{qualname} {name}" if made else qualname
     module, made_by = key_of(target.func if isinstance(target, functools.partial) else type(target))
-    return module, f"{made_by}() {definition.name if definition else ''}"
+    return module, f"{made_by}() {name}"
 
 
 @dataclass
@@ -74,6 +78,9 @@ class Registry:
         if known and known.where == handler.where and known.queue == handler.queue:
             if known.instance_where and _second_instance(known.target, handler.target):
                 self._say_two_instances(known, handler)
+            elif _made_again(known.target, handler.target):
+                what = f"{handler} is made twice, and only one of them would run"
+                self.problems.append(Problem(handler.where, what, "Give each a name of its own: name=..."))
             else:
                 self._handlers[key] = handler
             return
@@ -175,12 +182,15 @@ class Registry:
         return self.find(target) is not None or key_of(target) in self._of_instances
 
     def shareable_modules(self, packages: Iterable[str]) -> tuple[str, ...]:
-        """What workflow code may share with the process: modules with activities, and `packages` without workflows."""
-        workflows = {h.module for h in self._handlers.values() if h.kind == WORKFLOW}
+        """What workflow code may share with the process: modules with activities and `packages`, without workflows."""
         activities = {h.module for h in self._handlers.values() if h.kind == ACTIVITY}
         activities |= {h.module for h in self._of_instances.values()}
-        pure = {p for p in packages if not any(f"{module}.".startswith(f"{p}.") for module in workflows)}
-        return tuple(sorted((activities - workflows) | pure))
+        return tuple(sorted({name for name in activities.union(packages) if not self.workflows_below(name)}))
+
+    def workflows_below(self, name: str) -> list[Handler]:
+        """The workflows in module `name` or in one below it: to share a package is to share all of it."""
+        handlers = self._handlers.values()
+        return [h for h in handlers if h.kind == WORKFLOW and f"{h.module}.".startswith(f"{name}.")]
 
     def unknown_queues(self, names: Iterable[str], where: str) -> list[Problem]:
         """A problem for each of `names` that no handler declares; `where` says who named it."""
@@ -225,6 +235,11 @@ def _method_of(cls: type, key: Key) -> Key | None:
     """`key` where it is that of a method written in `cls`."""
     module, qualname = key
     return key if (module, qualname.rpartition(".")[0]) == (cls.__module__, cls.__qualname__) else None
+
+
+def _made_again(known: Any, new: Any) -> bool:
+    """Whether two functions were made by one, and the module was not imported anew in between."""
+    return known is not new and inspect.isfunction(known) and known.__code__ is getattr(new, "__code__", None)
 
 
 def _second_instance(known: Any, new: Any) -> bool:

@@ -144,7 +144,8 @@ def _declare_activity(target: Any, queue: str, lost: ActivityDefnOptions) -> Non
     name = _check(ACTIVITY, target, where, queue, definition, lost)
     module, qualname = key_of(target)
     first = next(iter(inspect.signature(target).parameters), "")
-    in_class = "." in qualname and not qualname.rpartition(".")[0].endswith("<locals>")
+    around = getattr(target, "__qualname__", "").rpartition(".")[0]
+    in_class = bool(around) and not around.endswith("<locals>")
     if misfit := _misfit(target, qualname, first if in_class else ""):
         registry.problems.append(Problem(where, *misfit))
     elif name and definition:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from temporalio.worker import UnsandboxedWorkflowRunner, WorkflowRunner
 from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
@@ -51,7 +51,17 @@ def sandbox_problems(registry: Registry, settings: Settings, queues: Iterable[st
     known = registry.queues()
     chosen = known if queues is None else [queue for queue in queues if queue in known]
     workflows = [handler for queue in chosen for handler in known[queue] if handler.kind == WORKFLOW]
-    return asyncio.run(_refused(workflows, FleetPlugin(shared_modules(registry, settings)).runner()))
+    problems = list(_shared_workflows(registry, settings))
+    return problems + asyncio.run(_refused(workflows, FleetPlugin(shared_modules(registry, settings)).runner()))
+
+
+def _shared_workflows(registry: Registry, settings: Settings) -> Iterator[Problem]:
+    """A workflow's module that is shared runs without the sandbox: `datetime.now` there breaks a replay, unseen."""
+    for name in settings.temporal.worker.passthrough_modules:
+        shared = ", ".join(str(handler) for handler in registry.workflows_below(name))
+        if shared:
+            what = f"{name} would be shared between runs, and with it {shared}, which then nothing checks"
+            yield Problem(_PASSTHROUGH, what, "Name libraries and modules without workflows there.")
 
 
 async def _refused(workflows: Iterable[Handler], sandbox: WorkflowRunner) -> list[Problem]:

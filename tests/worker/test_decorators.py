@@ -413,3 +413,28 @@ def test_in_the_sandbox_nothing_is_registered(registry: Registry, monkeypatch: p
     assert registry.queues() == {}
     assert registry.without_instance() == registry.problems == []
     assert sdk.activity_name(cls.pay) == "pay", "the definition is made all the same"
+
+
+def _made(name: str, queue: str = "q") -> Callable[[int], Awaitable[str]]:
+    @activity_defn(queue=queue, name=name)
+    async def act(number: int) -> str:
+        return f"{name} {number}"
+
+    return act
+
+
+def test_activities_that_one_function_makes_are_all_served_each_under_its_own_name(registry: Registry) -> None:
+    one, two = _made("shop.one"), _made("shop.two", "r")
+    assert registry.problems == []
+    found = [registry.find(one), registry.find(two)]
+    assert [(h.name, h.queue, h.target) for h in found if h] == [("shop.one", "q", one), ("shop.two", "r", two)]
+    assert [asyncio.run(ActivityEnvironment().run(h.target, 3)) for h in found if h] == ["shop.one 3", "shop.two 3"]
+
+
+def test_two_activities_that_one_function_makes_under_one_name_are_told(registry: Registry) -> None:
+    _made("one")
+    _made("one")
+    (problem,) = registry.problems
+    assert str(problem).startswith("tests/worker/test_decorators.py:")
+    assert "activity one" in str(problem)
+    assert "is made twice, and only one of them would run" in str(problem)

@@ -10,13 +10,17 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
+import pytest
 from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxMatcher, SandboxRestrictions
 
 from app.core.config.model import Settings
+from app.worker.discovery import discover
+from app.worker.sandbox import sandbox_problems
+from tests.apps.above.clock import Clock
 from tests.apps.forbidden import Forbidden
-from tests.worker.pools import running_pools
+from tests.worker.pools import lab_settings, running_pools
 
 
 def _listed(matcher: SandboxMatcher, module: str = "", path: str = "") -> Iterator[str]:
@@ -75,3 +79,21 @@ def test_what_the_raw_sdk_refuses_is_refused(temporal_address: str) -> None:
 def _is_function(name: str) -> bool:
     """Whether it can be tried with an argument that it does not have, with no effect."""
     return inspect.isroutine(_value(*name.split(":")))
+
+
+def test_an_activity_in_the_package_of_a_workflow_takes_nothing_from_its_sandbox(temporal_address: str) -> None:
+    async def main() -> str:
+        settings = lab_settings(temporal_address, worker={"packages": ["tests.apps.above"]})
+        async with running_pools(settings, "above") as client:
+            return await Clock.execute_workflow(client, input=3, id=f"test-{uuid.uuid4()}")
+
+    assert asyncio.run(main()) == "refused, 3"
+
+
+@pytest.mark.parametrize("name", ["tests", "tests.apps.above", "tests.apps.above.clock"])
+def test_a_workflow_cannot_be_taken_out_of_the_sandbox_by_its_packages_name(name: str) -> None:
+    worker = {"packages": ["tests.apps.above"], "passthrough_modules": ["numpy", name, "tests.apps.abo"]}
+    settings = Settings.model_validate({"temporal": {"worker": worker}})
+    (problem,) = sandbox_problems(discover(settings), settings, ["above"])
+    assert str(problem).startswith(f"temporal.worker.passthrough_modules: {name} would be shared between runs, and")
+    assert "workflow Clock (tests/apps/above/clock.py:" in str(problem)
