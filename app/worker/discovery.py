@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from app.core.config import Settings
+from app.core.config import Settings, variables
 from app.core.config.resolve import activity_settings, scaling_settings
 from app.core.config.review import warnings
 from app.worker import places
@@ -63,7 +63,8 @@ def look(settings: Settings, queues: Iterable[str] = ()) -> Discovery:
         what = f"no workflow or activity is declared in {', '.join(settings.temporal.worker.packages)}"
         remedy = "Decorate them with @workflow_defn(queue=...) and @activity_defn(queue=...)."
         problems.append(Problem(SETTING, what, remedy))
-    problems += registry.unknown_queues(settings.queues, "queues (config.yaml)")
+    for queue in settings.queues:
+        problems += registry.unknown_queues([queue], variables.of_queue(queue) or "queues (config.yaml)")
     problems += registry.unknown_queues(queues, "--queue")
     problems += registry.unserved(
         {q: "its scaling.max_replicas is 0" for q in known if scaling_settings(settings, q).max_replicas == 0}

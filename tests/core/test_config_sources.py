@@ -291,6 +291,38 @@ def test_json_that_is_no_section_where_one_should_be_is_told_by_its_variable(
     assert told() == [alone]
 
 
+@pytest.mark.parametrize(
+    ("name", "table", "said"),
+    [
+        ("FLEET_QUEUES__Lets2__WORKER__DRAIN_TIMEOUT_S", "FLEET_QUEUES", '{"Lets2": {"worker": {"drain_timeout_s": '),
+        (
+            "FLEET_TEMPORAL__ACTIVITY__chargeCard__START_TO_CLOSE_TIMEOUT_S",
+            "FLEET_TEMPORAL__ACTIVITY",
+            '{"chargeCard": {"start_to_close_timeout_s": ',
+        ),
+    ],
+)
+def test_a_name_of_ones_own_whose_case_a_variable_would_lose_is_told_with_its_json(
+    home: Path, monkeypatch: pytest.MonkeyPatch, name: str, table: str, said: str
+) -> None:
+    monkeypatch.setenv(name, "30")
+    monkeypatch.setenv("FLEET_API__PORT", "many")
+    lost, port = told()
+    assert lost.startswith(f"{name}: the name of a variable has no case, so it cannot say ")
+    assert f"  Say it as JSON: {table}='{said}" in lost
+    assert port.startswith("FLEET_API__PORT: "), "all problems at once"
+    monkeypatch.delenv("FLEET_API__PORT")
+    monkeypatch.delenv(name)
+    monkeypatch.setenv(table, lost.split("='")[1].removesuffix("'"))
+    assert load_settings() != Settings(), "the remedy is one"
+    monkeypatch.delenv(table)
+    own = next(step for step in name.split("__") if step != step.upper())
+    for same in (name.upper(), name.replace(own, own.lower())):
+        monkeypatch.setenv(same, "30")
+        assert load_settings() != Settings()
+        monkeypatch.delenv(same)
+
+
 def test_null_and_a_classic_switch_are_allowed_in_the_place_of_a_section(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -364,7 +396,7 @@ def test_two_sources_of_the_header_authorization_are_told_with_both_places(
 ) -> None:
     (home / "config.yaml").write_text("temporal:\n  grpc_metadata:\n    x: y\n    Authorization: Bearer hush\n")
     monkeypatch.setenv(f"FLEET_TEMPORAL__{key}", "hush")
-    problem = told(connects=False)[0]
+    problem = told()[-1]
     assert problem == (
         f"FLEET_TEMPORAL__{key} and config.yaml:4: temporal: {key.lower()} and grpc_metadata.authorization both fill "
         "the header authorization\n  Leave one out; grpc_metadata.authorization is for what is no API key of Temporal."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,30 @@ def test_variables_that_are_not_there_are_all_told_with_their_lines(file: Path) 
         "5: ledger.url: ${1} names no variable\n  Write ${NAME} or ${NAME:-default}, and $$ for a $.",
         "4: temporal.adress: there is no such setting. Did you mean address?",
     ]
+
+
+@pytest.mark.parametrize(
+    "text", ["temporal: {namespace: ${NAME}}\n", "temporal: {\n  namespace: ${NAME:-x},\n}\n", "a: [${NAME}]\n"]
+)
+def test_a_variable_in_brackets_and_without_quotes_is_told_to_take_some(file: Path, text: str) -> None:
+    (problem,) = told(file, text)
+    line = 2 if text.count("\n") > 1 else 1
+    assert problem.startswith(f"{line}: not YAML: ")
+    assert problem.endswith("\n  Put ${...} in quotes: inside { } and [ ], YAML reads its braces as its own.")
+    loaded(file, re.sub(r"(\$\{\S+?\})", r"'\1'", text).replace("a:", "x-a:").replace("NAME}", "NAME:-x}"))
+
+
+def test_other_text_that_is_not_yaml_has_no_word_of_variables(file: Path) -> None:
+    assert "${" not in told(file, "api: {host: '${NAME:-x}', port: [}\n")[0]
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_top_level_keys_for_anchors_are_passed_over(file: Path, wrapped: bool) -> None:
+    like = "x-like: &like\n  worker: {drain_timeout_s: 9}\nx-text: ${GONE}\n"
+    text = "queues: {a: *like, b: {<<: *like}}\n"
+    settings = loaded(file, like + (f"config:\n  {text}" if wrapped else text))
+    assert settings.queues["a"].worker == settings.queues["b"].worker == {"drain_timeout_s": 9}
+    assert "1: temporal.x-a: there is no such setting" in told(file, "temporal: {x-a: 1}\n")[0]
 
 
 def test_anchors_and_merges_are_yaml_as_ever(file: Path) -> None:

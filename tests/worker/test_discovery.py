@@ -226,6 +226,24 @@ def test_a_decorator_that_would_be_lost_is_told(registry: Registry, package: Pac
     assert "Put @activity_defn above the other decorators." in problem
 
 
+def test_a_queue_that_a_variable_names_is_told_by_the_variable(
+    registry: Registry, package: Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package({"team/__init__.py": "", "team/one.py": an_activity("pay")})
+    given = settings("team").model_copy(update={"queues": {"taem": {}, "tame": {}}})
+    monkeypatch.setenv("FLEET_QUEUES__TAEM__WORKER__DRAIN_TIMEOUT_S", "9")
+    with pytest.raises(RegistrationError) as caught:
+        discovery.discover(given)
+    assert [str(problem).split(": ")[0] for problem in caught.value.problems] == [
+        "FLEET_QUEUES__TAEM__WORKER__DRAIN_TIMEOUT_S",
+        "queues (config.yaml)",
+    ]
+    monkeypatch.delenv("FLEET_QUEUES__TAEM__WORKER__DRAIN_TIMEOUT_S")
+    monkeypatch.setenv("FLEET_QUEUES", '{"tame": {"worker": {"drain_timeout_s": 9}}}')
+    with pytest.raises(RegistrationError, match="FLEET_QUEUES: no workflow or activity is declared on queue"):
+        discovery.discover(given)
+
+
 def test_problems_of_all_kinds_are_told_at_once(registry: Registry, package: Package) -> None:
     package(
         {

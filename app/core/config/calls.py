@@ -19,7 +19,8 @@ class RetrySettings(Section):
         description="Attempts in all; 0 is no limit. With 1, a worker that leaves in the middle fails the activity.",
     )
     non_retryable_error_types: tuple[str, ...] = Field(
-        default=(), description="Types of application error that are never retried."
+        default=(),
+        description="Types of application error that are never retried; PayloadsTooLarge is always among them.",
     )
 
     @model_validator(mode="after")

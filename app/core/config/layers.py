@@ -57,7 +57,7 @@ def merged(layers: Sequence[Layer]) -> dict[str, Any]:
     for layer in reversed(layers):
         for one, other in _ONE_OF:
             for said, silenced in ((one, other), (other, one)):
-                if _value(layer.data, said) and not _value(layer.data, silenced):
+                if _value(layer.data, said):
                     _drop(data, silenced)
         lay_over(data, layer.data)
     return data

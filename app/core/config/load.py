@@ -25,7 +25,7 @@ from app.core.config.errors import ConfigError, ConfigProblem, SettingsInWorkflo
 from app.core.config.layers import Layer
 from app.core.config.model import Settings
 from app.core.config.resolve import override_errors
-from app.core.config.review import unreadable_files
+from app.core.config.review import twice_authorized, unreadable_files
 from app.core.config.shape import shaped
 from app.core.config.variables import CONFIG_VARIABLE
 
@@ -59,7 +59,8 @@ def load_settings(
     problems += [layered.problem(layers, loc, message, kind) for loc, message, kind in override_errors(settings)]
     if connects:
         problems += [
-            layered.problem(layers, loc, fact, remedy=remedy) for loc, fact, remedy in unreadable_files(settings)
+            layered.problem(layers, loc, fact, remedy=remedy)
+            for loc, fact, remedy in (*unreadable_files(settings), *twice_authorized(settings))
         ]
     if problems:
         raise ConfigError(problems)

@@ -38,8 +38,11 @@ The first source that says something about a key decides it; each key is decided
 | 5 | a profile of temporal.toml | `address = "temporal:7233"` |
 | 6 | default | |
 
+What a queue or an activity says wins over the fleet-wide value, also where the latter comes from a variable; the
+command line wins over all of them.
+
 An empty variable says nothing. Where two keys are two ways to say one thing (`api_key` and `api_key_file`; `*_data` and
-`*_file` of TLS), the higher source silences the other one.
+`*_file` of TLS), the higher source silences the other one, if its value is not empty.
 
 ### Files
 
@@ -81,7 +84,8 @@ temporal:
 `${NAME}` stands for a variable and `${NAME:-default}` for it or, where it is unset or empty, for the default; `$$` is
 a dollar sign. A value may be one or hold several. `${NAME}` alone, without quotes, may be a number, a switch or `null`,
 and one that comes out empty says nothing. A variable that is not set and has no default is a problem, told with its
-line.
+line. Inside `{ }` and `[ ]` it needs quotes. A top-level key that begins with `x-` is passed over: it is there for its
+anchor.
 
 ```yaml
 temporal:
@@ -92,8 +96,9 @@ temporal:
 
 ### FLEET_* variables
 
-A key's path in capitals, its steps joined by two underscores. Lists and tables are JSON; a queue's name in JSON keeps
-its case, which a variable's name cannot.
+A key's path in capitals, its steps joined by two underscores. Lists and tables are JSON; a queue's or an
+activity's name in JSON keeps its case. A variable's name has none: `FLEET_QUEUES__ORDERS__...` is of the queue
+`orders`, and one in mixed case is refused.
 
 ```bash
 FLEET_TEMPORAL__WORKER__DRAIN_TIMEOUT_S=30

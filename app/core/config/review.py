@@ -32,6 +32,15 @@ def unreadable_files(settings: Settings) -> Iterator[tuple[Loc, str, str]]:
             yield loc, f"the file {name} cannot be read: {error.strerror}", "Mount it, mend the path, or its rights."
 
 
+def twice_authorized(settings: Settings) -> Iterator[tuple[Loc, str, str]]:
+    """An API key beside a header that the SDK would send in its place: (path in config.yaml, sentence, remedy)."""
+    temporal = settings.temporal
+    if temporal.enabled and "authorization" in temporal.grpc_metadata and (temporal.api_key or temporal.api_key_file):
+        key = "api_key" if temporal.api_key else "api_key_file"
+        fact = f"{key} and grpc_metadata.authorization both fill the header authorization"
+        yield ("temporal",), fact, "Leave one out; grpc_metadata.authorization is for what is no API key of Temporal."
+
+
 def warnings(settings: Settings) -> list[str]:
     """One sentence for each setting that is legal and will be regretted."""
     return [*_single_attempts(settings), *_secrets_in_the_clear(settings)]

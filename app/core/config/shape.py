@@ -15,7 +15,7 @@ from app.core.config.errors import ConfigProblem
 from app.core.config.layers import Layer, holds_keys, place_of, section_at
 from app.core.config.resolve import Loc
 
-_HEADERS: Loc = ("temporal", "grpc_metadata")
+_HEADERS = ("temporal", "grpc_metadata")
 
 
 def shaped(layer: Layer) -> Layer:
@@ -72,5 +72,5 @@ def _with_lower_headers(layer: Layer) -> Layer:
         elif place := places.pop((*_HEADERS, key), None):
             places[*_HEADERS, header] = place
         said[header], lower[header] = key, value
-    data = {**layer.data, temporal: {**layer.data[temporal], name: lower}}
-    return Layer(data, places, problems)
+    section = {**layer.data[temporal], name: lower}
+    return Layer({**layer.data, temporal: section}, places, problems)

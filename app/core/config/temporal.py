@@ -90,10 +90,4 @@ class TemporalSettings(Section):
     def _one_key(self) -> TemporalSettings:
         if self.api_key and self.api_key_file:
             raise ValueError("api_key and api_key_file say the same thing twice: leave one out")
-        if "authorization" in self.grpc_metadata and (self.api_key or self.api_key_file):
-            key = "api_key" if self.api_key else "api_key_file"
-            raise ValueError(
-                f"{key} and grpc_metadata.authorization both fill the header authorization\n"
-                "Leave one out; grpc_metadata.authorization is for what is no API key of Temporal."
-            )
         return self

@@ -21,6 +21,8 @@ from app.core.config.resolve import Loc
 from app.core.config.shape import not_sections
 
 CONFIG_VARIABLE = "FLEET_CONFIG"
+_OWN_NAMES = (("queues",), ("temporal", "activity"))
+"""Tables whose keys are names that the user chose, in any case."""
 _NOT_SETTINGS = (CONFIG_VARIABLE, "FLEET_TEST_", "FLEET_CACHE")
 
 
@@ -30,7 +32,7 @@ class _Variables(Settings, BaseSettings):
 
 def read() -> Layer:
     """What the FLEET_* variables say; an empty one says nothing."""
-    problems = [*_unknown(), *_wrong_json()]
+    problems = [*_unknown(), *_lost_case(), *_wrong_json()]
     if any(problem.path for problem in problems):
         return Layer({}, {}, problems)
     data = EnvSettingsSource(_Variables)()
@@ -59,6 +61,26 @@ def _unknown() -> Iterator[ConfigProblem]:
             near = difflib.get_close_matches(head, sections, n=1)
             hint = f". Did you mean {'__'.join([near[0], *rest])}?" if near else ""
             yield ConfigProblem(name, "", f"there is no such setting{hint}")
+
+
+def _lost_case() -> Iterator[ConfigProblem]:
+    """Those with a name of the user's own in mixed case: it would be read as another one, in small letters."""
+    for name, loc in _names():
+        for table in _OWN_NAMES:
+            at = len(table)
+            own = name.removeprefix(ENV_PREFIX).split("__")[at : at + 1]
+            if loc[:at] == table and own and own[0] not in (own[0].lower(), own[0].upper()):
+                value: Any = os.environ[name]
+                for step in reversed(loc[at + 1 :]):
+                    value = {step: value}
+                fact = f"the name of a variable has no case, so it cannot say {own[0]}"
+                remedy = f"Say it as JSON: {variable(table)}='{json.dumps({own[0]: value})}'"
+                yield ConfigProblem(name, "", fact, remedy)
+
+
+def of_queue(queue: str) -> str | None:
+    """The variable that says something of a queue; names in variables are those in small letters."""
+    return next((name for loc, name in read().places.items() if loc[:2] == ("queues", queue)), None)
 
 
 def _wrong_json() -> Iterator[ConfigProblem]:

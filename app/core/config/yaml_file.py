@@ -21,6 +21,8 @@ from app.core.config.resolve import Loc
 _STRING = "tag:yaml.org,2002:str"
 _MERGE = "tag:yaml.org,2002:merge"
 _NULLS = ("", "~", "null")
+_PASSED_OVER = "x-"
+"""How a top-level key begins that is there for its anchor only, as in a Compose file."""
 _DEEPEST = 20
 """Settings are not deeper than this; a file that is has an alias that holds itself."""
 
@@ -29,12 +31,15 @@ _ABSENT: Any = object()
 
 def read(path: Path) -> Layer:
     """What the file says. A text that is not YAML is one problem, and says nothing else."""
+    text = ""
     try:
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        return _unreadable(f"{path}:{line}", f"not YAML: {error.problem}")
+        braces = "${" in "".join(text.splitlines()[line - 1 : line]) and "'{'" in str(error.problem)
+        remedy = "Put ${...} in quotes: inside { } and [ ], YAML reads its braces as its own." if braces else ""
+        return _unreadable(f"{path}:{line}", f"not YAML: {error.problem}", remedy)
     except OSError as error:
         return _unreadable(str(path), f"cannot be read: {error.strerror}")
     except (yaml.YAMLError, ValueError) as error:
@@ -48,8 +53,8 @@ def read(path: Path) -> Layer:
     return Layer(data, reader.places, reader.problems)
 
 
-def _unreadable(where: str, message: str) -> Layer:
-    return Layer({}, {}, [ConfigProblem(where, "", message)])
+def _unreadable(where: str, message: str, remedy: str = "") -> Layer:
+    return Layer({}, {}, [ConfigProblem(where, "", message, remedy)])
 
 
 class _Reader:
@@ -68,7 +73,7 @@ class _Reader:
         if not isinstance(inside, yaml.MappingNode):
             return node
         for key, _ in node.value:
-            if key.value != classic.WRAPPER:
+            if key.value != classic.WRAPPER and not key.value.startswith(_PASSED_OVER):
                 fact = f"stands beside `{classic.WRAPPER}:`, which holds all settings of a classic file"
                 self._tell(key, (key.value,), fact, f"Move it into `{classic.WRAPPER}:`, or take that one key out.")
         return inside
@@ -82,6 +87,8 @@ class _Reader:
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 self._tell(key, path, "a key is a word")
+                continue
+            if not path and key.value.startswith(_PASSED_OVER):
                 continue
             name, here = classic.today(path, key.value), (*path, classic.today(path, key.value))
             if refused := classic.refusal(path, key.value):
@@ -114,7 +121,7 @@ class _Reader:
         return value
 
     def _list(self, node: yaml.SequenceNode, path: Loc) -> list[Any]:
-        items = []
+        items: list[Any] = []
         for item in node.value:
             here = (*path, len(items))
             said = self._value(item, here)
