@@ -68,6 +68,13 @@ def test_a_body_over_the_limit_is_413_before_it_is_parsed(temporal_address: str)
         )
 
 
+@pytest.mark.parametrize("body", [b'{"a":', b"[" * MIB, b'"\xff"'], ids=["broken", "nested too deeply", "not UTF-8"])
+def test_a_body_that_is_no_json_is_422(body: bytes) -> None:
+    with entered(own_app(), "127.0.0.1:1") as client:
+        answer = client.post("/start/x", content=body, headers={"content-type": "application/json"})
+        assert "body" in told(answer, 422, "the request is not valid")
+
+
 def test_over_the_rate_limit_is_429_with_retry_after(tmp_path: Path) -> None:
     limited = ("frontend.namespaceRPS=1", "frontend.globalNamespaceRPS=1", "frontend.namespaceBurstRatio=1.0")
     with own_server(tmp_path, *limited) as (address, _), entered(own_app(), address) as client:

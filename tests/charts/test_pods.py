@@ -200,6 +200,14 @@ def test_the_notes_say_what_to_type_next(helm4: Helm) -> None:
     assert "kubectl -n fleet scale deployment/shop-orders --replicas=5" in alone
 
 
+def test_the_notes_say_which_secrets_speak_to_temporal(helm4: Helm) -> None:
+    temporal = {"tls": {"existingSecret": "papers"}, "apiKey": {"existingSecret": "key"}}
+    assert "Credentials for Temporal: TLS secret/papers, API key secret/key (" in helm4.notes({"temporal": temporal})
+    del temporal["tls"]
+    assert "Credentials for Temporal: API key secret/key (" in helm4.notes({"temporal": temporal})
+    assert "Credentials" not in helm4.notes()
+
+
 def test_the_notes_say_how_to_see_that_nothing_is_open_on_a_retired_queue(helm4: Helm) -> None:
     notes = helm4.notes({"queues": {name: {"retired": True} for name in ("orders", "payments")}})
     count = "temporal workflow count --address temporal-frontend.temporal:7233 --namespace production --query "

@@ -73,6 +73,86 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"temporal": {"tls": {"existingSecret": "c"}}, "config": {"temporal": {"tls": {"enabled": False}}}},
         ("config.temporal.tls.enabled is false, and temporal.tls.existingSecret names certificates: leave one out."),
     ),
+    "certificates, and TLS switched off as the classic file does": (
+        {"temporal": {"tls": {"existingSecret": "c"}}, "config": {"temporal": {"tls": False}}},
+        "config.temporal.tls is false, and temporal.tls.existingSecret names certificates: leave one out.",
+    ),
+    "certificates, and TLS switched off in another spelling": (
+        {"temporal": {"tls": {"existingSecret": "c"}}, "config": {"temporal": {"tls": {"enabled": "Off"}}}},
+        "config.temporal.tls.enabled is false, and temporal.tls.existingSecret names certificates: leave one out.",
+    ),
+    "an authority in two places": (
+        {"temporal": {"tls": {"existingSecret": "c"}}, "config": {"temporal": {"tls": {"server_ca_data": "PEM"}}}},
+        "config.temporal.tls.server_ca_data would have no effect: set temporal.tls.",
+    ),
+    "the wrapper of a classic file, which would hide everything from these checks": (
+        {"config": {"config": {"temporal": {"api_key": "sesame"}}}},
+        "config.config: here is no room for the wrapper of a classic file: set what stands below it as config itself.",
+    ),
+    "a header that everybody may read": (
+        {"config": {"temporal": {"grpc_metadata": {"Authorization": "Bearer sesame"}}}},
+        (
+            "config.temporal.grpc_metadata.Authorization would be readable in a ConfigMap: put it into a Secret, and "
+            "name that in temporal.apiKey.existingSecret."
+        ),
+    ),
+    "an API key as a variable beside the file": (
+        {
+            "temporal": {"apiKey": {"existingSecret": "key"}},
+            "workerDefaults": {"env": [{"name": "FLEET_TEMPORAL__API_KEY", "value": "x"}]},
+        },
+        "env may not set FLEET_TEMPORAL__API_KEY: the chart does, from a value of its own (see values.yaml).",
+    ),
+    "an API key as a variable of one queue beside the file": (
+        {
+            "temporal": {"apiKey": {"existingSecret": "key"}},
+            "queues": {"orders": {"env": [{"name": "FLEET_TEMPORAL__API_KEY", "value": "x"}]}},
+        },
+        "env may not set FLEET_TEMPORAL__API_KEY: the chart does, from a value of its own (see values.yaml).",
+    ),
+    "a certificate as a variable beside the file": (
+        {
+            "temporal": {"tls": {"existingSecret": "c"}},
+            "env": [{"name": "FLEET_TEMPORAL__TLS__CLIENT_CERT_DATA", "value": "PEM"}],
+        },
+        (
+            "env may not set FLEET_TEMPORAL__TLS__CLIENT_CERT_DATA: the chart does, from a value of its own (see "
+            "values.yaml)."
+        ),
+    ),
+    "the address by its classic name": (
+        {"config": {"temporal": {"url": "elsewhere:7233"}}},
+        "config.temporal.url would have no effect: set temporal.address.",
+    ),
+    "the drain by its classic name": (
+        {"config": {"temporal": {"worker": {"drain_timeout": 600}}}},
+        "config.temporal.worker.drain_timeout would have no effect: set workerDefaults.drainSeconds.",
+    ),
+    "the build by its classic name": (
+        {"config": {"temporal": {"worker": {"worker_build_id": "7"}}}},
+        "config.temporal.worker.worker_build_id would have no effect: set image.tag.",
+    ),
+    "the grace period, which is computed": (
+        {"config": {"temporal": {"worker": {"termination_grace_s": 600}}}},
+        (
+            "config.temporal.worker.termination_grace_s would have no effect: set workerDefaults.drainSeconds, of "
+            "which it is computed."
+        ),
+    ),
+    "a drain of one queue by its classic name": (
+        {"config": {"queues": {"orders": {"worker": {"drain_timeout": 600}}}}},
+        (
+            "config.queues.orders.worker.drain_timeout would contradict the pods: set drainSeconds of that queue "
+            "under `queues` instead."
+        ),
+    ),
+    "a grace period of one queue": (
+        {"config": {"queues": {"orders": {"worker": {"termination_grace_s": 600}}}}},
+        (
+            "config.queues.orders.worker.termination_grace_s would contradict the pods: set drainSeconds of that queue "
+            "under `queues` instead."
+        ),
+    ),
     "certificates in two places": (
         {"temporal": {"tls": {"existingSecret": "c"}}, "config": {"temporal": {"tls": {"client_cert_file": "/c"}}}},
         "config.temporal.tls.client_cert_file would have no effect: set temporal.tls.",

@@ -34,6 +34,9 @@ RETRY_AFTER_S = 1
 _TOO_LARGE = ("size exceeds limit", "exceeds size limit", "larger than max")
 """Of an input over 2 MiB, a memo over its own limit, and a message over 4 MiB."""
 
+_NO_JSON = (RecursionError, UnicodeDecodeError)
+"""FastAPI answers 400 for these, and 422 for JSON that is broken otherwise; for the caller it is one mistake."""
+
 _UNAVAILABLE = (503, "Temporal is unavailable")
 _IMPOSSIBLE = (409, "not possible as things stand")
 _EXISTS = (409, "already exists")
@@ -148,6 +151,10 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if error.status_code == 400 and isinstance(error.__cause__, _NO_JSON):
+        message = "it is nested too deeply" if isinstance(error.__cause__, RecursionError) else "it is not UTF-8"
+        errors = [{"path": "body", "message": message}]
+        return problem(422, "the request is not valid", f"body: {message}", errors=errors)
     title = {404: "not found", 405: "method not allowed", 409: "conflict", 413: "the request is too large"}
     detail = f"{request.method} {request.url.path}" if error.status_code in (404, 405) else str(error.detail)
     return problem(error.status_code, title.get(error.status_code, str(error.detail)), detail, error.headers)

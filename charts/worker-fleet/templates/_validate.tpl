@@ -51,14 +51,19 @@
 {{- $problems = append $problems "temporal.tls.existingSecret is set, and no key of it is used: name authority, or certificate and key." -}}
 {{- end -}}
 {{- end -}}
-{{- $spoken := dict -}}
-{{- with ($values.config).temporal -}}
-{{- $spoken = get (ternary . dict (kindIs "map" .)) "tls" -}}
+{{- if hasKey $values.config "config" -}}
+{{- $problems = append $problems "config.config: here is no room for the wrapper of a classic file: set what stands below it as config itself." -}}
 {{- end -}}
-{{- if and $values.temporal.tls.existingSecret (kindIs "map" $spoken) -}}
-{{- if eq (toString (get $spoken "enabled")) "false" -}}
-{{- $problems = append $problems "config.temporal.tls.enabled is false, and temporal.tls.existingSecret names certificates: leave one out." -}}
+{{- $temporal := ternary ($values.config).temporal dict (kindIs "map" ($values.config).temporal) -}}
+{{- /* In a classic file the section itself is true or false. */ -}}
+{{- $path := "config.temporal.tls" -}}
+{{- $spoken := get $temporal "tls" -}}
+{{- if kindIs "map" $spoken -}}
+{{- $path = "config.temporal.tls.enabled" -}}
+{{- $spoken = get $spoken "enabled" -}}
 {{- end -}}
+{{- if and $values.temporal.tls.existingSecret (has (toString $spoken | lower) (list "false" "off" "no" "f" "n" "0")) -}}
+{{- $problems = append $problems (printf "%s is false, and temporal.tls.existingSecret names certificates: leave one out." $path) -}}
 {{- end -}}
 
 {{- if and $values.ledger.url $values.ledger.existingSecret.name -}}
@@ -70,6 +75,13 @@
 {{- end -}}
 
 {{- $readable := dict "temporal.api_key" "temporal.apiKey" "temporal.tls.client_key_data" "temporal.tls" -}}
+{{- with get $temporal "grpc_metadata" -}}
+{{- range $header, $_ := ternary . dict (kindIs "map" .) -}}
+{{- if eq (lower $header) "authorization" -}}
+{{- $_ := set $readable (printf "temporal.grpc_metadata.%s" $header) "temporal.apiKey" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- range $sentence, $paths := dict
   "config.%s would have no effect: %s." (include "worker-fleet.elsewhere" . | fromYaml)
   "config.%s would be readable in a ConfigMap: put it into a Secret, and name that in %s.existingSecret." $readable
@@ -86,7 +98,7 @@
 {{- end -}}
 {{- range $queue, $section := ($values.config).queues -}}
 {{- $worker := ($section).worker | default dict -}}
-{{- range $key, $instead := dict "drain_timeout_s" "drainSeconds" "max_concurrent_activities" "slots" -}}
+{{- range $key, $instead := dict "drain_timeout_s" "drainSeconds" "drain_timeout" "drainSeconds" "termination_grace_s" "drainSeconds" "max_concurrent_activities" "slots" -}}
 {{- if hasKey $worker $key -}}
 {{- $problems = append $problems (printf "config.queues.%s.worker.%s would contradict the pods: set %s of that queue under `queues` instead." $queue $key $instead) -}}
 {{- end -}}
@@ -101,11 +113,18 @@
 {{- end -}}
 {{- end -}}
 
-{{/* (a container's own variables as YAML, the user's for it): the names that are in both. */}}
+{{/*
+(a container's own variables as YAML, the user's for it): the names that are in both. One that names a file is there as
+the text of that file too: the process refuses both together.
+*/}}
 {{- define "worker-fleet.taken" -}}
 {{- $own := dict -}}
 {{- range index . 0 | fromYamlArray -}}
 {{- $_ := set $own .name true -}}
+{{- if hasSuffix "_FILE" .name -}}
+{{- $_ := set $own (trimSuffix "_FILE" .name) true -}}
+{{- $_ := set $own (printf "%s_DATA" (trimSuffix "_FILE" .name)) true -}}
+{{- end -}}
 {{- end -}}
 {{- range index . 1 -}}
 {{- if and (hasKey $own .name) (ne .name "OTEL_RESOURCE_ATTRIBUTES") -}}
@@ -116,18 +135,28 @@
 {{/* Settings of config.yaml that the chart decides: what to do instead. */}}
 {{- define "worker-fleet.elsewhere" -}}
 temporal.address: set temporal.address
+temporal.url: set temporal.address
 temporal.namespace: set temporal.namespace
 {{- if .Values.temporal.tls.existingSecret }}
 temporal.tls.server_ca_file: set temporal.tls
 temporal.tls.client_cert_file: set temporal.tls
 temporal.tls.client_key_file: set temporal.tls
+{{- if .Values.temporal.tls.authority }}
+temporal.tls.server_ca_data: set temporal.tls
+{{- end }}
+{{- if .Values.temporal.tls.certificate }}
+temporal.tls.client_cert_data: set temporal.tls
+{{- end }}
 {{- end }}
 {{- if .Values.temporal.apiKey.existingSecret }}
 temporal.api_key_file: set temporal.apiKey
 {{- end }}
 temporal.worker.drain_timeout_s: set workerDefaults.drainSeconds
+temporal.worker.drain_timeout: set workerDefaults.drainSeconds
+temporal.worker.termination_grace_s: set workerDefaults.drainSeconds, of which it is computed
 temporal.worker.max_concurrent_activities: set workerDefaults.slots
 temporal.worker.build_id: set image.tag
+temporal.worker.worker_build_id: set image.tag
 temporal.worker.health_host: the probes need it as it is
 temporal.worker.health_port: the probes need it as it is
 scaling: set workerDefaults
