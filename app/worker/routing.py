@@ -1,15 +1,20 @@
 """Which task queue a call from workflow code goes to: that of the declaration, and never one that nobody serves.
 
 Temporal itself accepts any queue name; work on a queue without workers waits for ever and the workflow stays "Running".
-So a wrong call fails at once, as an application error that the workflow's own error handling sees. Nothing is refused
-during replay: what a history already holds stays as it was, however the registry has changed since.
+So a wrong call fails at once, as an application error that the workflow's own error handling sees.
+
+Code may catch that and go on, so a replay must refuse the same calls, however registry and configuration have changed
+since. Each refusal is therefore kept in the history, as a patch marker with the number of the call in its run: a replay
+refuses the calls that have one, and no others. Rejected: refusing nothing in replay, which then makes a call that the
+history does not hold.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
-from typing import Any, Literal
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal, get_args
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
@@ -20,7 +25,11 @@ from app.worker import sdk_definitions as sdk
 from app.worker.options import LEFT_OUT
 from app.worker.registry import ACTIVITY, WORKFLOW, Handler, registry
 
-Kind = Literal["workflow", "activity"]
+Kind = Literal[
+    "UnservedQueue", "UnknownActivity", "UnknownWorkflow", "UnknownOption", "NotLocal", "NoTimeout", "BadArgument"
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""Types of the errors. They stand in histories: a name may be added, none be changed."""
 
 
 def activity_queue(target: Any, explicit: str | None = None) -> str:
@@ -67,15 +76,38 @@ def require_timeout(target: Any, options: Mapping[str, Any]) -> None:
         )
 
 
-def refuse(kind: str, what: str, remedy: str) -> None:
-    """Fail the call for good with one line of fact and one of remedy; never during replay."""
-    if not workflow.unsafe.is_replaying():
+@contextmanager
+def checked_call() -> Iterator[None]:
+    """The checks of one call of the running workflow; what `refuse` does in it belongs to that call's number.
+
+    Raises what the call was refused with when it was first made, where today's checks would let it pass.
+    """
+    if workflow.unsafe.is_read_only():  # A query or a validator: not in the history, so it has no number.
+        yield
+        return
+    run = workflow.instance()
+    run._calls += 1
+    yield
+    if workflow.unsafe.is_replaying():
+        for kind in KINDS:
+            if workflow.patched(_marker(run._calls, kind)):
+                raise ApplicationError("refused when it was first called", type=kind, non_retryable=True)
+
+
+def refuse(kind: Kind, what: str, remedy: str) -> None:
+    """Fail the call for good with one line of fact and one of remedy; in replay only if it failed so before."""
+    if workflow.unsafe.is_read_only() or workflow.patched(_marker(workflow.instance()._calls, kind)):
         raise ApplicationError(f"{what}.\n  {remedy}", type=kind, non_retryable=True)
 
 
-def _queue(kind: Kind, target: Any, explicit: str | None) -> str:
+def _marker(call: int, kind: Kind) -> str:
+    return f"worker-fleet: call {call} refused: {kind}"
+
+
+def _queue(kind: Literal["workflow", "activity"], target: Any, explicit: str | None) -> str:
     own = workflow.info().task_queue
     queues = registry.queues()
+    unknown: Kind = "UnknownActivity" if kind == ACTIVITY else "UnknownWorkflow"
     if explicit is not None:
         served = [*queues, *get_settings().temporal.worker.external_queues]
         if explicit not in {*served, own}:
@@ -91,17 +123,17 @@ def _queue(kind: Kind, target: Any, explicit: str | None) -> str:
             return own if own in found else found[0]
         names = sorted({h.name for handlers in queues.values() for h in handlers if h.kind == kind})
         plural = "Workflows" if kind == WORKFLOW else "Activities"
-        refuse(f"Unknown{kind.title()}", f'no {kind} is named "{target}"', _near(target, names, f"{plural} here"))
+        refuse(unknown, f'no {kind} is named "{target}"', _near(target, names, f"{plural} here"))
         return own
     handler = registry.find(target)
     if handler is None or handler.kind != kind:
         what = f"{_name(target)} is on no queue{_place(target)}"
-        refuse(f"Unknown{kind.title()}", what, f"Decorate it with @{kind}_defn(queue=...).")
+        refuse(unknown, what, f"Decorate it with @{kind}_defn(queue=...).")
         return own
     return handler.queue
 
 
-def _is(handler: Handler, kind: Kind, name: str) -> bool:
+def _is(handler: Handler, kind: str, name: str) -> bool:
     return handler.kind == kind and handler.name == name
 
 

@@ -20,7 +20,7 @@ from typing_extensions import Unpack
 from app.core.config import activity_options
 from app.worker import sdk_definitions as sdk
 from app.worker.options import ActivityOptions, LocalActivityOptions, activity_defaults, local_activity_defaults
-from app.worker.routing import activity_queue, require_local, require_options, require_timeout
+from app.worker.routing import activity_queue, checked_call, require_local, require_options, require_timeout
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -34,6 +34,8 @@ class Calls:
     _cancelled: bool
     _cancel_reason: str
     _stop_new: bool
+    _calls: int
+    """How many calls were checked, see `routing.checked_call`."""
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
         self = super().__new__(cls)
@@ -41,6 +43,7 @@ class Calls:
         self._cancelled = False
         self._cancel_reason = ""
         self._stop_new = False
+        self._calls = 0
         return self
 
     # Activities. `start_*` gives a handle at once, `execute_*` waits for the result and raises also ActivityError.
@@ -157,11 +160,12 @@ class Calls:
         For what takes milliseconds: while it runs, signals and queries wait, for most of `task_timeout_s`.
         """
         self._require_open()
-        require_options("a local activity", options, _LOCAL_ACTIVITY)
-        require_local(activity)
-        defaults = local_activity_defaults(activity_options(_type_name(activity), workflow.info().task_queue))
-        merged: dict[str, Any] = {**defaults, **options}
-        require_timeout(activity, merged)
+        with checked_call():
+            require_options("a local activity", options, _LOCAL_ACTIVITY)
+            require_local(activity)
+            defaults = local_activity_defaults(activity_options(_type_name(activity), workflow.info().task_queue))
+            merged: dict[str, Any] = {**defaults, **options}
+            require_timeout(activity, merged)
         return self._track(workflow.start_local_activity(cast(Any, activity), args=args, **merged))
 
     @overload
@@ -200,11 +204,12 @@ class Calls:
 
 def start_activity(activity: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> workflow.ActivityHandle[Any]:
     """Start an activity as `Calls.start_activity` does, of which no `cancel` knows."""
-    require_options("an activity", options, _ACTIVITY)
-    queue = activity_queue(activity, options.get("task_queue"))
-    defaults = activity_defaults(activity_options(_type_name(activity), queue))
-    merged: dict[str, Any] = {**defaults, **options, "task_queue": queue}
-    require_timeout(activity, merged)
+    with checked_call():
+        require_options("an activity", options, _ACTIVITY)
+        queue = activity_queue(activity, options.get("task_queue"))
+        defaults = activity_defaults(activity_options(_type_name(activity), queue))
+        merged: dict[str, Any] = {**defaults, **options, "task_queue": queue}
+        require_timeout(activity, merged)
     return workflow.start_activity(cast(Any, activity), args=args, **merged)
 
 

@@ -14,7 +14,7 @@ from typing_extensions import Unpack
 
 from app.core.config import get_settings
 from app.worker.options import ChildOptions, ContinueOptions, run_defaults
-from app.worker.routing import child_queue, require_options
+from app.worker.routing import checked_call, child_queue, require_options
 from app.worker.workflows.calls import Calls
 
 TInput = TypeVar("TInput")
@@ -54,9 +54,11 @@ class Children(Calls, Generic[TInput]):
         temporalio.exceptions.WorkflowAlreadyStartedError.
         """
         self._require_open()
-        require_options("a child workflow", options, _CHILD)
+        with checked_call():
+            require_options("a child workflow", options, _CHILD)
+            queue = child_queue(child, options.get("task_queue"))
         defaults = run_defaults(get_settings().temporal.workflows)
-        merged: dict[str, Any] = {**defaults, **options, "task_queue": child_queue(child, options.get("task_queue"))}
+        merged: dict[str, Any] = {**defaults, **options, "task_queue": queue}
         cancelled_before = self._cancelled
         handle = self._track(
             await workflow.start_child_workflow(child if isinstance(child, str) else child.run, input, **merged)
@@ -81,7 +83,8 @@ class Children(Calls, Generic[TInput]):
 
     def continue_as_new(self, input: TInput, **options: Unpack[ContinueOptions]) -> NoReturn:
         """End this run and begin the next of the same workflow id with `input` and an empty history."""
-        require_options("continue_as_new", options, ContinueOptions.__optional_keys__)
+        with checked_call():
+            require_options("continue_as_new", options, ContinueOptions.__optional_keys__)
         workflow.continue_as_new(input, **cast("dict[str, Any]", options))
 
 

@@ -18,7 +18,7 @@ from temporalio.exceptions import ApplicationError, FailureError
 from typing_extensions import Unpack
 
 from app.worker.options import ActivityOptions
-from app.worker.routing import activity_queue
+from app.worker.routing import activity_queue, checked_call
 from app.worker.workflows.calls import start_activity
 
 R = TypeVar("R")
@@ -49,7 +49,8 @@ class Saga:
 
         Raises ApplicationError at once, not when it is needed, for a queue or activity that nobody serves.
         """
-        activity_queue(undo, options.get("task_queue"))
+        with checked_call():
+            activity_queue(undo, options.get("task_queue"))
         self._undos.append((undo, args, options))
 
     async def __aenter__(self) -> Self:
