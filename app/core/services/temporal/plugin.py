@@ -26,7 +26,20 @@ from app.core.services.temporal.arguments import FittingArguments
 from app.core.services.temporal.payloads import LimitedPayloadConverter, PayloadLimits, learn_limit
 from app.core.telemetry import tracing
 
-_ALWAYS_SHARED = ("app.core", "typing_extensions", "annotated_types", "pydantic", "pydantic_core")
+_ALWAYS_SHARED = (
+    "typing_extensions",
+    "annotated_types",
+    "pydantic",
+    "pydantic_core",
+    "app.core",
+    # What workflow code imports of the layer above, by name as this one may not import it; it keeps no state of a run.
+    *(
+        f"app.worker.{name}"
+        for name in ("handlers", "options", "places", "problems", "registry", "routing", "sdk_definitions")
+    ),
+    # Of this folder the application's own modules stay out: each run has its own copy of them.
+    *(f"app.worker.workflows.{name}" for name in ("base", "contract", "starts", "calls", "children", "saga")),
+)
 
 
 class FleetPlugin(SimplePlugin):
