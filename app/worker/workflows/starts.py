@@ -15,7 +15,7 @@ from typing import Any, Generic, Self, TypeVar, TypeVarTuple, cast, overload
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.converter import DataConverter
+from temporalio.converter import DefaultPayloadConverter
 from typing_extensions import Unpack
 
 from app.core.config import get_settings
@@ -175,7 +175,7 @@ def _merged(cls: type[Starts[Any, Any]], options: Mapping[str, Any]) -> dict[str
 
 def _checked(cls: type, client: Client, input: Any) -> Any:
     """`input`, if `run` would take it: the worker would refuse it too, but only once the run exists."""
-    if client.data_converter is DataConverter.default:
+    if client.data_converter.payload_converter_class is DefaultPayloadConverter:
         raise TypeError(_OTHER_CONVERTER)
     adapter = _input_type(cls)
     if adapter is not None:

@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import pydantic
 from temporalio.client import Plugin
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.converter import DataConverter
+from temporalio.contrib.pydantic import PydanticPayloadConverter
+from temporalio.converter import DataConverter, DefaultPayloadConverter
 from temporalio.plugin import SimplePlugin
 from temporalio.worker import Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
@@ -81,6 +81,8 @@ def fleet_plugins(passthrough: Iterable[str] = ()) -> Sequence[Plugin]:
 
 
 def _pydantic_unless_chosen(chosen: DataConverter | None) -> DataConverter:
-    if chosen is None or chosen == DataConverter.default:
-        return dataclasses.replace(pydantic_data_converter, payload_converter_class=LimitedPayloadConverter)
+    """A payload converter that somebody wrote stays; a codec or a failure converter is another choice, and stay."""
+    chosen = chosen or DataConverter.default
+    if chosen.payload_converter_class in (DefaultPayloadConverter, PydanticPayloadConverter):
+        return dataclasses.replace(chosen, payload_converter_class=LimitedPayloadConverter)
     return chosen
