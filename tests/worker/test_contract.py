@@ -259,3 +259,42 @@ def test_discovery_tells_all_problems_of_all_modules(make: Make, tmp_path: Path)
     assert [problem.where.rsplit(":", 1)[0] for problem in caught.value.problems] == [
         str(Path("made_package") / name) for name in ("one.py", "one.py", "two.py")
     ]
+
+
+@pytest.mark.parametrize(
+    ("run", "told"),
+    [
+        ("def run(self, input: int) -> int: ...", "run is no async function"),
+        ("async def run(self, input): ...", "annotate input, the return"),
+        ("async def run(self, input: str) -> int: ...", "says `input: str`, and BaseWorkflow[...] says int"),
+        ("async def run(self, input: int) -> str: ...", "says `-> str`, and BaseWorkflow[...] says int"),
+        ("async def run(self) -> int: ...", "takes 0 arguments"),
+    ],
+)
+def test_a_run_that_comes_from_beside_the_base_class_is_checked_too(make: Make, run: str, told: str) -> None:
+    with pytest.raises(RegistrationError) as caught:
+        make(f"class Runs:\n    {run}\nclass Shop(Runs, BaseWorkflow[int, int]): ...\n")
+    text = str(caught.value)
+    assert told in text
+    assert f".py:{HEAD.count(chr(10)) + 2}: Shop.run" in text
+
+
+def test_a_right_run_from_beside_the_base_class_is_taken(make: Make) -> None:
+    made = make(
+        """
+        class Runs:
+            async def run(self, input: Order) -> Receipt: ...
+        class Generically(Generic[T]):
+            async def run(self, input: T) -> list[T]: ...
+        @workflow_defn(queue="made")
+        class Shop(Runs, BaseWorkflow[Order, Receipt]): ...
+        @workflow_defn(queue="made")
+        class Of(Generically[int], BaseWorkflow[int, list[int]]): ...
+        class Later(Generically[T], BaseWorkflow[T, list[T]]): ...
+        @workflow_defn(queue="made")
+        class OfLater(Later[int]): ...
+        """
+    )
+    assert hints(made.Shop) == (made.Order, made.Receipt)
+    assert hints(made.Of) == (int, list[int])
+    assert hints(made.OfLater) == (int, list[int])

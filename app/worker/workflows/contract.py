@@ -26,8 +26,11 @@ _HANDLERS = ("signal", "query", "update")
 def check(cls: type, root: type) -> None:
     """Raise RegistrationError with every problem of `cls`, a subclass of `root` (BaseWorkflow[TInput, TReturn])."""
     problems = list(_overrides(cls))
-    if "run" in cls.__dict__:
-        problems += _run_problems(cls, cls.__dict__["run"], *declared(cls, root))
+    owner = next(base for base in cls.__mro__ if "run" in base.__dict__)
+    # What a base workflow says was checked when it was made; what stands beside it was made without us.
+    run = owner.__dict__["run"]
+    if owner is cls or not (issubclass(owner, root) or getattr(run, "__isabstractmethod__", False)):
+        problems += _run_problems(cls, run, *declared(cls, root))
     if problems:
         raise RegistrationError(problems)
 
@@ -111,11 +114,12 @@ def _run_problems(cls: type, run: Callable[..., Any], taken: Any, given: Any) ->
             "Define it above the class, or import it outside `if TYPE_CHECKING:`.",
         )
         return
-    said = hints[parameters[0].name]
-    if not _same(said, taken):
+    said, said_back = hints[parameters[0].name], hints["return"]
+    inherited = "run" not in cls.__dict__  # whose type variables are its own class's
+    if not _same(said, taken) and not (inherited and _open(said)):
         yield _against(where, cls, f"input: {_text(said)}", "input", taken)
-    if not _same(hints["return"], given) and not _narrower(hints["return"], given):
-        yield _against(where, cls, f"-> {_text(hints['return'])}", "result", given)
+    if not _same(said_back, given) and not _narrower(said_back, given) and not (inherited and _open(said_back)):
+        yield _against(where, cls, f"-> {_text(said_back)}", "result", given)
 
 
 _ONE_MODEL = (
