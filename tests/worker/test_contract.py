@@ -298,3 +298,33 @@ def test_a_right_run_from_beside_the_base_class_is_taken(make: Make) -> None:
     assert hints(made.Shop) == (made.Order, made.Receipt)
     assert hints(made.Of) == (int, list[int])
     assert hints(made.OfLater) == (int, list[int])
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="there pydantic takes it")
+def test_a_typed_dict_that_pydantic_refuses_is_told_by_the_check_and_at_the_start(make: Make) -> None:
+    made = make(
+        """
+        from typing import TypedDict
+        import typing_extensions
+        from app.worker.registry import activity_defn
+        class Bad(TypedDict):
+            a: int
+        class Good(typing_extensions.TypedDict):
+            a: int
+        @workflow_defn(queue="made")
+        class TakesBad(BaseWorkflow[list[Bad], None]):
+            async def run(self, input: list[Bad]) -> None: ...
+        @workflow_defn(queue="made")
+        class TakesGood(BaseWorkflow[Good, Good]):
+            async def run(self, input: Good) -> Good: ...
+        @activity_defn(queue="made")
+        async def gives_bad(number: int) -> Bad: ...
+        """
+    )
+    settings = Settings.model_validate({"temporal": {"worker": {"packages": [made.__name__]}}})
+    told = [str(p) for p in discovery.look(settings).problems if made.__name__ in p.where]
+    assert [text.split(": ")[1].split(" (")[0] for text in told] == ["activity gives_bad", "workflow TakesBad"]
+    assert all("Please use `typing_extensions.TypedDict`" in text for text in told)
+    with pytest.raises(TypeError, match=r"TakesBad takes no input: Please use `typing_extensions.TypedDict`"):
+        starts._input_type(made.TakesBad)
+    assert starts._input_type(made.TakesGood) is not None

@@ -35,7 +35,16 @@ _ALWAYS_SHARED = (
     # What workflow code imports of the layer above, by name as this one may not import it; it keeps no state of a run.
     *(
         f"app.worker.{name}"
-        for name in ("handlers", "options", "places", "problems", "registry", "routing", "sdk_definitions")
+        for name in (
+            "handlers",
+            "options",
+            "payload_types",
+            "places",
+            "problems",
+            "registry",
+            "routing",
+            "sdk_definitions",
+        )
     ),
     # Of this folder the application's own modules stay out: each run has its own copy of them.
     *(f"app.worker.workflows.{name}" for name in ("base", "contract", "starts", "calls", "children", "saga")),
