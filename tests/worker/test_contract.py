@@ -21,6 +21,7 @@ from app.worker.workflows import starts
 
 HEAD = """
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Generic, List, NoReturn, Optional, TypeVar
 from pydantic import BaseModel, Field
 from temporalio import workflow
@@ -80,6 +81,13 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
         ("BaseWorkflow[list[Order], int]", "async def run(self, input: list[Receipt]) -> int: ...", "list["),
         ("BaseWorkflow[Order, None]", "async def run(self, input: Order | None) -> None: ...", "says Order for the"),
         ("BaseWorkflow['Order', Receipt]", "async def run(self, input: str) -> Receipt: ...", "says Order for the"),
+        ("BaseWorkflow[int, Receipt]", "async def run(self, input: int) -> Long | None: ...", "says Receipt for the"),
+        ("BaseWorkflow[int, int | None]", "async def run(self, input: int) -> str: ...", "for the result"),
+        ("BaseWorkflow[int, list[int]]", "async def run(self, input: int) -> Sequence[int]: ...", "for the result"),
+        ("BaseWorkflow[int, Sequence[int]]", "async def run(self, input: int) -> list[str]: ...", "for the result"),
+        ("BaseWorkflow[int, tuple[int]]", "async def run(self, input: int) -> tuple[int, ...]: ...", "for the result"),
+        ("BaseWorkflow[int, list[int]]", "async def run(self, input: int) -> list: ...", "for the result"),
+        ("BaseWorkflow[list[int], int]", "async def run(self, input: list) -> int: ...", "for the input"),
         ("BaseWorkflow[None, None]", "async def run(self) -> None: ...", "takes 0 arguments, and a run gets one"),
         ("BaseWorkflow[int, None]", "async def run(self, input: int, b: int) -> None: ...", "takes 2 arguments"),
         ("BaseWorkflow[int, int]", "def run(self, input: int) -> int: ...", "no async function"),
@@ -108,6 +116,15 @@ def test_a_run_that_does_not_say_what_the_class_says_is_refused(
         ("BaseWorkflow['Order', 'list[Receipt]']", "async def run(self, input: Order) -> list[Receipt]: ..."),
         ("BaseWorkflow[Order, Receipt]", "async def run(self, input: Order) -> Long: ..."),
         ("BaseWorkflow[Order, Receipt]", "async def run(self, input: Order) -> NoReturn: ..."),
+        ("BaseWorkflow[Order, Receipt | None]", "async def run(self, input: Order) -> Receipt: ..."),
+        ("BaseWorkflow[Order, Receipt | None]", "async def run(self, input: Order) -> Long: ..."),
+        ("BaseWorkflow[Order, Order | Receipt | None]", "async def run(self, input: Order) -> Long | None: ..."),
+        ("BaseWorkflow[Order, Mapping[str, int]]", "async def run(self, input: Order) -> dict[str, int]: ..."),
+        ("BaseWorkflow[Order, Sequence[Receipt]]", "async def run(self, input: Order) -> list[Receipt]: ..."),
+        ("BaseWorkflow[Order, Sequence[int]]", "async def run(self, input: Order) -> tuple[int, ...]: ..."),
+        ("BaseWorkflow[Order, Iterable[int] | None]", "async def run(self, input: Order) -> list[int]: ..."),
+        ("BaseWorkflow[Order, list[Any]]", "async def run(self, input: Order) -> List: ..."),
+        ("BaseWorkflow[list[Any], list]", "async def run(self, input: list) -> list[Any]: ..."),
         ("BaseWorkflow[Any, dict[str, Any]]", "async def run(self, input: Order) -> dict[str, Any]: ..."),
         ("BaseWorkflow", "async def run(self, input: Order) -> Receipt: ..."),
         ("BaseWorkflow[int, int]", "async def run(self, input: int, also: int = 3) -> int: ..."),

@@ -136,18 +136,39 @@ def _same(said: Any, declared: Any) -> bool:
     said, declared = _plain(said), _plain(declared)
     if said == declared or Any in (said, declared) or isinstance(declared, ForwardRef):
         return True
-    if {typing.get_origin(said), typing.get_origin(declared)} <= {typing.Union, types.UnionType}:
+    if _is_union(said) and _is_union(declared):
         return set(map(_text, typing.get_args(said))) == set(map(_text, typing.get_args(declared)))
+    if _origin(said) is not _origin(declared):
+        return False
     one, other = typing.get_args(said), typing.get_args(declared)
-    same_origin = typing.get_origin(said) is typing.get_origin(declared) is not None
-    return same_origin and len(one) == len(other) and all(map(_same, one, other))
+    if not (one and other):  # `list` is `list[Any]`
+        return all(arg is Any for arg in one + other)
+    return len(one) == len(other) and all(map(_same, one, other))
 
 
 def _narrower(said: Any, declared: Any) -> bool:
-    """A result may be of a subclass, or never come."""
+    """A result may be of a subclass, one of several, or never come."""
+    said, declared = _plain(said), _plain(declared)
     if said in (typing.NoReturn, typing.Never):
         return True
-    return isinstance(said, type) and isinstance(declared, type) and issubclass(said, declared)
+    if _is_union(said):
+        return all(_same(each, declared) or _narrower(each, declared) for each in typing.get_args(said))
+    if _is_union(declared):
+        return any(_same(said, each) or _narrower(said, each) for each in typing.get_args(declared))
+    one, other = _origin(said), _origin(declared)
+    if not (isinstance(one, type) and isinstance(other, type) and issubclass(one, other)):
+        return False
+    given = tuple(arg for arg in typing.get_args(said) if arg is not Ellipsis or one is other)
+    wanted = typing.get_args(declared)
+    return not wanted or (len(given) == len(wanted) and all(map(_same, given, wanted)))
+
+
+def _origin(hint: Any) -> Any:
+    return typing.get_origin(hint) or hint
+
+
+def _is_union(hint: Any) -> bool:
+    return typing.get_origin(hint) in (typing.Union, types.UnionType)
 
 
 def _plain(hint: Any) -> Any:
