@@ -180,6 +180,8 @@ def _remedy(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return 'A module of handlers may not end the process: keep that below `if __name__ == "__main__":`.'
     said = str(error)
+    if isinstance(error, ValueError) and "Missing @workflow.run" in said:
+        return "Write `async def run(self, input: ...) -> ...` in the class that this line decorates."
     for kind in ("workflow", "activity"):
         if isinstance(error, TypeError) and f"{kind}_defn()" in said:
             return f'Write @{kind}_defn(queue="..."): with parentheses and the name of a task queue.'

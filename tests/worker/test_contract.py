@@ -208,6 +208,19 @@ def test_an_override_without_decorator_is_told_what_to_add(make: Make, method: s
     assert "made_" in text.split(":")[0]
 
 
+def test_an_override_under_another_name_is_told(make: Make) -> None:
+    with pytest.raises(RegistrationError) as caught:
+        make(
+            """
+            class Shop(BaseWorkflow[int, int]):
+                async def run(self, input: int) -> int: ...
+                @workflow.signal(name="halt")
+                def cancel(self, reason: str = "", stop_new: bool = False) -> None: ...
+            """
+        )
+    assert "Shop.cancel overrides the signal 'cancel' of BaseWorkflow as 'halt'" in str(caught.value)
+
+
 def test_an_override_with_its_decorator_is_taken(make: Make) -> None:
     made = make(
         """

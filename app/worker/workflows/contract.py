@@ -81,6 +81,9 @@ def _overrides(cls: type) -> Iterator[Problem]:
             if kind and sdk.handler_kind(member) != kind:
                 what = f"{cls.__qualname__}.{name} overrides the {kind} of {base.__qualname__} without being one"
                 yield Problem(_where(member, cls), what, f"Put @workflow.{kind} on it, or give it another name.")
+            elif kind and (named := sdk.handler_name(member)) != (theirs := sdk.handler_name(base.__dict__[name])):
+                what = f"{cls.__qualname__}.{name} overrides the {kind} {theirs!r} of {base.__qualname__} as {named!r}"
+                yield Problem(_where(member, cls), what, f"Take its name={named!r} away, or rename the method.")
             if kind:
                 break
 
