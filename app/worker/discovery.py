@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import itertools
 import pkgutil
 import re
 import sys
@@ -24,8 +25,9 @@ from app.core.config.resolve import activity_settings, scaling_settings
 from app.core.config.review import warnings
 from app.worker import places
 from app.worker import sdk_definitions as sdk
+from app.worker.payload_types import UnfitType, adapter
 from app.worker.problems import Problem, RegistrationError, did_you_mean
-from app.worker.registry import ACTIVITY, Registry, registry
+from app.worker.registry import ACTIVITY, WORKFLOW, Registry, registry
 
 SETTING = "temporal.worker.packages"
 _DECORATED = re.compile(r"\s*@(\w+\.)*(workflow|activity)_defn\(")
@@ -71,6 +73,7 @@ def look(settings: Settings, queues: Iterable[str] = ()) -> Discovery:
     )
     problems += _unknown_activities(settings)
     problems += _unfit_options(settings)
+    problems += _unfit_types()
     return Discovery(registry, tuple(problems), complete=True)
 
 
@@ -95,6 +98,20 @@ def _unfit_options(settings: Settings) -> Iterable[Problem]:
                 what = "; ".join(line["msg"].removeprefix("Value error, ") for line in error.errors())
                 where = f"temporal.activity.{handler.name} and queues.{queue}.activities"
                 yield Problem(where, f"their options do not fit together: {what}", "Change one of them.")
+
+
+def _unfit_types() -> Iterable[Problem]:
+    """Arguments and results that no converter of ours can make."""
+    for handler in itertools.chain.from_iterable(registry.queues().values()):
+        definition = (sdk.workflow_definition if handler.kind == WORKFLOW else sdk.activity_definition)(handler.target)
+        for hint in (*(definition.arg_types or ()), definition.ret_type) if definition else ():
+            try:
+                adapter(hint)
+            except UnfitType as error:
+                what = f"{handler.kind} {handler.name}: {getattr(hint, '__qualname__', hint)} cannot be converted"
+                yield Problem(handler.where, what, str(error))
+            except Exception:  # noqa: BLE001 - a type's own code may raise anything; its values tell
+                continue
 
 
 def _wrapped_later() -> Iterable[Problem]:
@@ -164,6 +181,8 @@ def _remedy(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return 'A module of handlers may not end the process: keep that below `if __name__ == "__main__":`.'
     said = str(error)
+    if isinstance(error, ValueError) and "Missing @workflow.run" in said:
+        return "Write `async def run(self, input: ...) -> ...` in the class that this line decorates."
     for kind in ("workflow", "activity"):
         if isinstance(error, TypeError) and f"{kind}_defn()" in said:
             return f'Write @{kind}_defn(queue="..."): with parentheses and the name of a task queue.'

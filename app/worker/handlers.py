@@ -70,6 +70,8 @@ class Registry:
     _with_instance: dict[Key, Key] = field(default_factory=dict)
     """Of those: which handler serves them."""
     problems: list[Problem] = field(default_factory=list)
+    declared: set[Key] = field(default_factory=set)
+    """All that our decorators stand on, also what was refused."""
 
     def add(self, handler: Handler) -> None:
         """Take one handler in; the same object again is no news, another one of its kind, name and queue a problem."""
@@ -178,8 +180,8 @@ class Registry:
         return handler
 
     def is_declared(self, target: Any) -> bool:
-        """Whether one of our decorators stands on `target`, served or not."""
-        return self.find(target) is not None or key_of(target) in self._of_instances
+        """Whether one of our decorators stands on `target`, served or refused."""
+        return key_of(target) in self.declared
 
     def shareable_modules(self, packages: Iterable[str]) -> tuple[str, ...]:
         """What workflow code may share with the process: modules with activities and `packages`, without workflows."""

@@ -177,6 +177,7 @@ def _misfit(target: Any, qualname: str, first: str) -> tuple[str, str] | None:
 
 def _check(kind: str, target: Any, where: str, queue: str, definition: Any, lost: Mapping[str, Any]) -> str:
     """The type name of a handler, empty when it cannot be served; adds what is wrong to the registry's problems."""
+    registry.declared.add(key_of(target))
     called = key_of(target)[1]
     if not queue or queue.strip() != queue or len(queue) > 200:
         registry.problems.append(

@@ -20,27 +20,13 @@ from app.worker import places
 from app.worker import sdk_definitions as sdk
 from app.worker.registry import WORKFLOW, Handler, Problem, Registry
 
-OWN_MODULES = (
-    "app.worker.handlers",
-    "app.worker.options",
-    "app.worker.places",
-    "app.worker.problems",
-    "app.worker.registry",
-    "app.worker.routing",
-    "app.worker.sdk_definitions",
-    # Of this folder the application's own modules stay out: each run has its own copy of them.
-    *(f"app.worker.workflows.{name}" for name in ("base", "contract", "starts", "calls", "children", "saga")),
-)
-"""What workflow code imports of ours; it keeps no state of a run."""
-
-
 _PASSTHROUGH = "temporal.worker.passthrough_modules"
 
 
 def shared_modules(registry: Registry, settings: Settings) -> tuple[str, ...]:
     """What workflow code may import without having it imported anew for each run."""
     worker = settings.temporal.worker
-    return (*OWN_MODULES, *registry.shareable_modules(worker.packages), *worker.passthrough_modules)
+    return (*registry.shareable_modules(worker.packages), *worker.passthrough_modules)
 
 
 def sandbox_problems(registry: Registry, settings: Settings, queues: Iterable[str] | None = None) -> list[Problem]:

@@ -70,6 +70,12 @@ def handler_kind(member: object) -> str:
     return "signal" if hasattr(member, _SIGNAL) else "query" if hasattr(member, _QUERY) else ""
 
 
+def handler_name(member: object) -> str | None:
+    """Temporal's name of what is a signal, query or update; None for a dynamic one."""
+    definition = getattr(member, _SIGNAL, None) or getattr(member, _QUERY, None) or getattr(member, "_defn", None)
+    return getattr(definition, "name", None)
+
+
 def signal_name(fn: object) -> str:
     """Temporal's name of a signal method. Raises TypeError for a method that is none, or has no name (dynamic)."""
     name = getattr(getattr(fn, _SIGNAL, None), "name", None)

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import ast
 import asyncio
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from temporalio.contrib.pydantic import PydanticPayloadConverter
+from temporalio.api.common.v1 import Payload
+from temporalio.client import Client
+from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
+from temporalio.converter import DataConverter, DefaultFailureConverter, DefaultPayloadConverter, PayloadCodec
 
 from app.core.ports import free_port
+from app.core.services.temporal.plugin import fleet_plugins
 from app.core.services.temporal.temporal_client import TemporalClientService, TemporalDisabled, TemporalUnavailable
+from tests.apps.above.clock import Clock
 from tests.core.temporal_front import settings, tls
 from tests.parts.authority import Authority
 from tests.parts.black_hole import black_hole
@@ -158,3 +165,51 @@ def test_every_client_of_the_package_comes_from_the_service() -> None:
 def test_its_client_carries_the_pydantic_converter(temporal_address: str) -> None:
     client = asyncio.run(TemporalClientService(settings(temporal_address)).get_client())
     assert issubclass(client.data_converter.payload_converter_class, PydanticPayloadConverter)
+
+
+class Codec(PayloadCodec):
+    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        return [Payload(metadata={"encoding": b"codec"}, data=each.SerializeToString()) for each in payloads]
+
+    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        return [Payload.FromString(each.data) for each in payloads]
+
+
+class Failures(DefaultFailureConverter):
+    pass
+
+
+class Own(DefaultPayloadConverter):
+    pass
+
+
+@pytest.mark.parametrize("chosen", [DataConverter.default, DataConverter(), pydantic_data_converter])
+def test_a_codec_or_a_failure_converter_does_not_switch_pydantic_off(
+    temporal_address: str, chosen: DataConverter
+) -> None:
+    async def main() -> str:
+        converter = dataclasses.replace(chosen, payload_codec=Codec(), failure_converter_class=Failures)
+        client = await Client.connect(temporal_address, data_converter=converter, plugins=fleet_plugins())
+        assert isinstance(client.data_converter.payload_codec, Codec)
+        assert isinstance(client.data_converter.failure_converter, Failures)
+        (encoded,) = await client.data_converter.encode([Decimal("1.50")])
+        assert encoded.metadata["encoding"] == b"codec"
+        (payload,) = await Codec().decode([encoded])
+        return payload.data.decode()
+
+    assert asyncio.run(main()) == '"1.50"'
+
+
+def test_a_payload_converter_that_somebody_wrote_stays(temporal_address: str) -> None:
+    own = DataConverter(payload_converter_class=Own)
+    client = asyncio.run(Client.connect(temporal_address, data_converter=own, plugins=fleet_plugins()))
+    assert client.data_converter.payload_converter_class is Own
+
+
+def test_the_sdks_converter_is_refused_at_the_start_however_it_was_made(temporal_address: str) -> None:
+    async def main() -> None:
+        client = await Client.connect(temporal_address, data_converter=DataConverter(payload_codec=Codec()))
+        await Clock.start_workflow(client, input=3, id="not-started")
+
+    with pytest.raises(TypeError, match="the SDK's default way"):
+        asyncio.run(main())

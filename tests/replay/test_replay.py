@@ -20,7 +20,6 @@ from app.core.config.model import Settings
 from app.core.services.temporal.plugin import fleet_plugins
 from app.worker.discovery import discover
 from app.worker.registry import registry
-from app.worker.sandbox import OWN_MODULES
 from app.worker.workflows.orders import OrderWorkflow
 from tests.replay import changed
 from tests.replay.record import PACKAGES, SCENES
@@ -72,7 +71,7 @@ def _settings(data: dict[str, Any]) -> None:
 def replay(path: Path, settings: dict[str, Any], *workflows: type) -> None:
     """Raises NondeterminismError, as a replay in production would."""
     _settings(settings)
-    _replay(path, (*OWN_MODULES, *registry.shareable_modules(PACKAGES)), *workflows)
+    _replay(path, registry.shareable_modules(PACKAGES), *workflows)
 
 
 def _replay(path: Path, shared: tuple[str, ...], *workflows: type) -> None:
@@ -100,7 +99,7 @@ def test_it_replays_clean_after_its_queues_were_renamed(path: Path, moved_queues
 def test_nothing_is_refused_when_the_declarations_are_gone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a history holds was right when it was recorded; open runs of it go on."""
     _settings(DEFAULTS)
-    shared = (*OWN_MODULES, *registry.shareable_modules(PACKAGES))
+    shared = registry.shareable_modules(PACKAGES)
     monkeypatch.setattr(registry, "_handlers", {})
     _replay(path, shared, OrderWorkflow, Tour, Stop)
 

@@ -21,6 +21,7 @@ from app.worker.workflows import starts
 
 HEAD = """
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Generic, List, NoReturn, Optional, TypeVar
 from pydantic import BaseModel, Field
 from temporalio import workflow
@@ -80,6 +81,13 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
         ("BaseWorkflow[list[Order], int]", "async def run(self, input: list[Receipt]) -> int: ...", "list["),
         ("BaseWorkflow[Order, None]", "async def run(self, input: Order | None) -> None: ...", "says Order for the"),
         ("BaseWorkflow['Order', Receipt]", "async def run(self, input: str) -> Receipt: ...", "says Order for the"),
+        ("BaseWorkflow[int, Receipt]", "async def run(self, input: int) -> Long | None: ...", "says Receipt for the"),
+        ("BaseWorkflow[int, int | None]", "async def run(self, input: int) -> str: ...", "for the result"),
+        ("BaseWorkflow[int, list[int]]", "async def run(self, input: int) -> Sequence[int]: ...", "for the result"),
+        ("BaseWorkflow[int, Sequence[int]]", "async def run(self, input: int) -> list[str]: ...", "for the result"),
+        ("BaseWorkflow[int, tuple[int]]", "async def run(self, input: int) -> tuple[int, ...]: ...", "for the result"),
+        ("BaseWorkflow[int, list[int]]", "async def run(self, input: int) -> list: ...", "for the result"),
+        ("BaseWorkflow[list[int], int]", "async def run(self, input: list) -> int: ...", "for the input"),
         ("BaseWorkflow[None, None]", "async def run(self) -> None: ...", "takes 0 arguments, and a run gets one"),
         ("BaseWorkflow[int, None]", "async def run(self, input: int, b: int) -> None: ...", "takes 2 arguments"),
         ("BaseWorkflow[int, int]", "def run(self, input: int) -> int: ...", "no async function"),
@@ -108,6 +116,15 @@ def test_a_run_that_does_not_say_what_the_class_says_is_refused(
         ("BaseWorkflow['Order', 'list[Receipt]']", "async def run(self, input: Order) -> list[Receipt]: ..."),
         ("BaseWorkflow[Order, Receipt]", "async def run(self, input: Order) -> Long: ..."),
         ("BaseWorkflow[Order, Receipt]", "async def run(self, input: Order) -> NoReturn: ..."),
+        ("BaseWorkflow[Order, Receipt | None]", "async def run(self, input: Order) -> Receipt: ..."),
+        ("BaseWorkflow[Order, Receipt | None]", "async def run(self, input: Order) -> Long: ..."),
+        ("BaseWorkflow[Order, Order | Receipt | None]", "async def run(self, input: Order) -> Long | None: ..."),
+        ("BaseWorkflow[Order, Mapping[str, int]]", "async def run(self, input: Order) -> dict[str, int]: ..."),
+        ("BaseWorkflow[Order, Sequence[Receipt]]", "async def run(self, input: Order) -> list[Receipt]: ..."),
+        ("BaseWorkflow[Order, Sequence[int]]", "async def run(self, input: Order) -> tuple[int, ...]: ..."),
+        ("BaseWorkflow[Order, Iterable[int] | None]", "async def run(self, input: Order) -> list[int]: ..."),
+        ("BaseWorkflow[Order, list[Any]]", "async def run(self, input: Order) -> List: ..."),
+        ("BaseWorkflow[list[Any], list]", "async def run(self, input: list) -> list[Any]: ..."),
         ("BaseWorkflow[Any, dict[str, Any]]", "async def run(self, input: Order) -> dict[str, Any]: ..."),
         ("BaseWorkflow", "async def run(self, input: Order) -> Receipt: ..."),
         ("BaseWorkflow[int, int]", "async def run(self, input: int, also: int = 3) -> int: ..."),
@@ -191,6 +208,19 @@ def test_an_override_without_decorator_is_told_what_to_add(make: Make, method: s
     assert "made_" in text.split(":")[0]
 
 
+def test_an_override_under_another_name_is_told(make: Make) -> None:
+    with pytest.raises(RegistrationError) as caught:
+        make(
+            """
+            class Shop(BaseWorkflow[int, int]):
+                async def run(self, input: int) -> int: ...
+                @workflow.signal(name="halt")
+                def cancel(self, reason: str = "", stop_new: bool = False) -> None: ...
+            """
+        )
+    assert "Shop.cancel overrides the signal 'cancel' of BaseWorkflow as 'halt'" in str(caught.value)
+
+
 def test_an_override_with_its_decorator_is_taken(make: Make) -> None:
     made = make(
         """
@@ -259,3 +289,72 @@ def test_discovery_tells_all_problems_of_all_modules(make: Make, tmp_path: Path)
     assert [problem.where.rsplit(":", 1)[0] for problem in caught.value.problems] == [
         str(Path("made_package") / name) for name in ("one.py", "one.py", "two.py")
     ]
+
+
+@pytest.mark.parametrize(
+    ("run", "told"),
+    [
+        ("def run(self, input: int) -> int: ...", "run is no async function"),
+        ("async def run(self, input): ...", "annotate input, the return"),
+        ("async def run(self, input: str) -> int: ...", "says `input: str`, and BaseWorkflow[...] says int"),
+        ("async def run(self, input: int) -> str: ...", "says `-> str`, and BaseWorkflow[...] says int"),
+        ("async def run(self) -> int: ...", "takes 0 arguments"),
+    ],
+)
+def test_a_run_that_comes_from_beside_the_base_class_is_checked_too(make: Make, run: str, told: str) -> None:
+    with pytest.raises(RegistrationError) as caught:
+        make(f"class Runs:\n    {run}\nclass Shop(Runs, BaseWorkflow[int, int]): ...\n")
+    text = str(caught.value)
+    assert told in text
+    assert f".py:{HEAD.count(chr(10)) + 2}: Shop.run" in text
+
+
+def test_a_right_run_from_beside_the_base_class_is_taken(make: Make) -> None:
+    made = make(
+        """
+        class Runs:
+            async def run(self, input: Order) -> Receipt: ...
+        class Generically(Generic[T]):
+            async def run(self, input: T) -> list[T]: ...
+        @workflow_defn(queue="made")
+        class Shop(Runs, BaseWorkflow[Order, Receipt]): ...
+        @workflow_defn(queue="made")
+        class Of(Generically[int], BaseWorkflow[int, list[int]]): ...
+        class Later(Generically[T], BaseWorkflow[T, list[T]]): ...
+        @workflow_defn(queue="made")
+        class OfLater(Later[int]): ...
+        """
+    )
+    assert hints(made.Shop) == (made.Order, made.Receipt)
+    assert hints(made.Of) == (int, list[int])
+    assert hints(made.OfLater) == (int, list[int])
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="there pydantic takes it")
+def test_a_typed_dict_that_pydantic_refuses_is_told_by_the_check_and_at_the_start(make: Make) -> None:
+    made = make(
+        """
+        from typing import TypedDict
+        import typing_extensions
+        from app.worker.registry import activity_defn
+        class Bad(TypedDict):
+            a: int
+        class Good(typing_extensions.TypedDict):
+            a: int
+        @workflow_defn(queue="made")
+        class TakesBad(BaseWorkflow[list[Bad], None]):
+            async def run(self, input: list[Bad]) -> None: ...
+        @workflow_defn(queue="made")
+        class TakesGood(BaseWorkflow[Good, Good]):
+            async def run(self, input: Good) -> Good: ...
+        @activity_defn(queue="made")
+        async def gives_bad(number: int) -> Bad: ...
+        """
+    )
+    settings = Settings.model_validate({"temporal": {"worker": {"packages": [made.__name__]}}})
+    told = [str(p) for p in discovery.look(settings).problems if made.__name__ in p.where]
+    assert [text.split(": ")[1].split(" (")[0] for text in told] == ["activity gives_bad", "workflow TakesBad"]
+    assert all("Please use `typing_extensions.TypedDict`" in text for text in told)
+    with pytest.raises(TypeError, match=r"TakesBad takes no input: Please use `typing_extensions.TypedDict`"):
+        starts._input_type(made.TakesBad)
+    assert starts._input_type(made.TakesGood) is not None

@@ -140,6 +140,14 @@ def test_the_place_of_an_error_is_the_innermost_line_that_is_not_a_librarys(
             "Function already contains activity definition",
             "Put @activity_defn above @activity.defn",
         ),
+        (
+            (
+                "from app.worker.registry import workflow_defn; from app.worker.workflows.base import BaseWorkflow\n"
+                "@workflow_defn(queue='q')\nclass W(BaseWorkflow[int, int]): ..."
+            ),
+            "Missing @workflow.run method",
+            "Write `async def run(self, input: ...)",
+        ),
         ("from app.worker.registry import activity_defn\n@activity_defn()\ndef f(): ...", "'queue'", "@activity_defn("),
     ],
 )

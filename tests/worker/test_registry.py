@@ -83,6 +83,13 @@ def test_what_has_the_sdks_decorator_only_is_named(registry: Registry) -> None:
     ]
 
 
+def test_what_is_decorated_and_refused_is_not_said_to_lack_a_decorator(registry: Registry) -> None:
+    activity_defn(queue="q", name="twin")(_pay_again)
+    activity_defn(queue="q", name="twin")(_pay_too)
+    assert len(registry.problems) == 1
+    assert not [each for each in discovery.undeclared(["tests.worker.test_registry"]) if "_pay_" in each]
+
+
 @pytest.mark.parametrize("name", ["", " q", "x" * 201])
 def test_a_queue_name_that_cannot_be_one_is_told(registry: Registry, name: str) -> None:
     activity_defn(queue=name)(_pay)
@@ -106,6 +113,14 @@ def test_the_sdk_still_keeps_its_definitions_where_we_look() -> None:
 
 
 async def _pay(amount: int) -> int:
+    return amount
+
+
+async def _pay_again(amount: int) -> int:
+    return amount
+
+
+async def _pay_too(amount: int) -> int:
     return amount
 
 

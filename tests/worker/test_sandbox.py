@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from types import ModuleType
@@ -12,12 +14,15 @@ from typing import Any
 
 import pytest
 from temporalio.client import Client
-from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxMatcher, SandboxRestrictions
+from temporalio.worker import Replayer, Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxMatcher, SandboxRestrictions
 
+from app.core.config import use
 from app.core.config.model import Settings
+from app.core.services.temporal.plugin import FleetPlugin, fleet_plugins
 from app.worker.discovery import discover
 from app.worker.sandbox import sandbox_problems
+from tests.apps.above import ping
 from tests.apps.above.clock import Clock
 from tests.apps.forbidden import Forbidden
 from tests.worker.pools import lab_settings, running_pools
@@ -97,3 +102,33 @@ def test_a_workflow_cannot_be_taken_out_of_the_sandbox_by_its_packages_name(name
     (problem,) = sandbox_problems(discover(settings), settings, ["above"])
     assert str(problem).startswith(f"temporal.worker.passthrough_modules: {name} would be shared between runs, and")
     assert "workflow Clock (tests/apps/above/clock.py:" in str(problem)
+
+
+def test_a_worker_and_a_replayer_of_the_sdk_run_our_workflows_with_nothing_but_the_plugin(
+    temporal_address: str,
+) -> None:
+    use(lab_settings(temporal_address))
+
+    async def main() -> str:
+        client = await Client.connect(temporal_address, plugins=fleet_plugins())
+        async with Worker(client, task_queue="plain", workflows=[Clock], activities=[ping]), asyncio.timeout(20):
+            handle = await Clock.start_workflow(client, input=3, id=f"test-{uuid.uuid4()}", task_queue="plain")
+            async with Worker(client, task_queue="above", activities=[ping]):
+                result = await handle.result()
+        plugins: Any = fleet_plugins()  # for clients, workers and replayers alike
+        await Replayer(workflows=[Clock], plugins=plugins).replay_workflow(await handle.fetch_history())
+        return result
+
+    assert asyncio.run(main()) == "refused, 3"
+
+
+def test_the_plugin_shares_every_module_of_ours_that_a_workflow_imports() -> None:
+    listing = "import sys, app.worker.workflows.base; print(*[n for n, m in sys.modules.items() if n[:4] == 'app.'])"
+    imported = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True).stdout
+    packages = {"app.worker", "app.worker.workflows"}
+    runner = FleetPlugin().runner()
+    assert isinstance(runner, SandboxedWorkflowRunner)
+    shared = runner.restrictions.passthrough_modules
+    left = [n for n in imported.split() if not any(f"{n}.".startswith(f"{each}.") for each in shared)]
+    assert "app.worker.workflows.base" in imported
+    assert set(left) == packages, "new modules belong into the plugin's list"

@@ -26,8 +26,11 @@ _HANDLERS = ("signal", "query", "update")
 def check(cls: type, root: type) -> None:
     """Raise RegistrationError with every problem of `cls`, a subclass of `root` (BaseWorkflow[TInput, TReturn])."""
     problems = list(_overrides(cls))
-    if "run" in cls.__dict__:
-        problems += _run_problems(cls, cls.__dict__["run"], *declared(cls, root))
+    owner = next(base for base in cls.__mro__ if "run" in base.__dict__)
+    # What a base workflow says was checked when it was made; what stands beside it was made without us.
+    run = owner.__dict__["run"]
+    if owner is cls or not (issubclass(owner, root) or getattr(run, "__isabstractmethod__", False)):
+        problems += _run_problems(cls, run, *declared(cls, root))
     if problems:
         raise RegistrationError(problems)
 
@@ -78,6 +81,9 @@ def _overrides(cls: type) -> Iterator[Problem]:
             if kind and sdk.handler_kind(member) != kind:
                 what = f"{cls.__qualname__}.{name} overrides the {kind} of {base.__qualname__} without being one"
                 yield Problem(_where(member, cls), what, f"Put @workflow.{kind} on it, or give it another name.")
+            elif kind and (named := sdk.handler_name(member)) != (theirs := sdk.handler_name(base.__dict__[name])):
+                what = f"{cls.__qualname__}.{name} overrides the {kind} {theirs!r} of {base.__qualname__} as {named!r}"
+                yield Problem(_where(member, cls), what, f"Take its name={named!r} away, or rename the method.")
             if kind:
                 break
 
@@ -111,11 +117,12 @@ def _run_problems(cls: type, run: Callable[..., Any], taken: Any, given: Any) ->
             "Define it above the class, or import it outside `if TYPE_CHECKING:`.",
         )
         return
-    said = hints[parameters[0].name]
-    if not _same(said, taken):
+    said, said_back = hints[parameters[0].name], hints["return"]
+    inherited = "run" not in cls.__dict__  # whose type variables are its own class's
+    if not _same(said, taken) and not (inherited and _open(said)):
         yield _against(where, cls, f"input: {_text(said)}", "input", taken)
-    if not _same(hints["return"], given) and not _narrower(hints["return"], given):
-        yield _against(where, cls, f"-> {_text(hints['return'])}", "result", given)
+    if not _same(said_back, given) and not _narrower(said_back, given) and not (inherited and _open(said_back)):
+        yield _against(where, cls, f"-> {_text(said_back)}", "result", given)
 
 
 _ONE_MODEL = (
@@ -132,18 +139,39 @@ def _same(said: Any, declared: Any) -> bool:
     said, declared = _plain(said), _plain(declared)
     if said == declared or Any in (said, declared) or isinstance(declared, ForwardRef):
         return True
-    if {typing.get_origin(said), typing.get_origin(declared)} <= {typing.Union, types.UnionType}:
+    if _is_union(said) and _is_union(declared):
         return set(map(_text, typing.get_args(said))) == set(map(_text, typing.get_args(declared)))
+    if _origin(said) is not _origin(declared):
+        return False
     one, other = typing.get_args(said), typing.get_args(declared)
-    same_origin = typing.get_origin(said) is typing.get_origin(declared) is not None
-    return same_origin and len(one) == len(other) and all(map(_same, one, other))
+    if not (one and other):  # `list` is `list[Any]`
+        return all(arg is Any for arg in one + other)
+    return len(one) == len(other) and all(map(_same, one, other))
 
 
 def _narrower(said: Any, declared: Any) -> bool:
-    """A result may be of a subclass, or never come."""
+    """A result may be of a subclass, one of several, or never come."""
+    said, declared = _plain(said), _plain(declared)
     if said in (typing.NoReturn, typing.Never):
         return True
-    return isinstance(said, type) and isinstance(declared, type) and issubclass(said, declared)
+    if _is_union(said):
+        return all(_same(each, declared) or _narrower(each, declared) for each in typing.get_args(said))
+    if _is_union(declared):
+        return any(_same(said, each) or _narrower(said, each) for each in typing.get_args(declared))
+    one, other = _origin(said), _origin(declared)
+    if not (isinstance(one, type) and isinstance(other, type) and issubclass(one, other)):
+        return False
+    given = tuple(arg for arg in typing.get_args(said) if arg is not Ellipsis or one is other)
+    wanted = typing.get_args(declared)
+    return not wanted or (len(given) == len(wanted) and all(map(_same, given, wanted)))
+
+
+def _origin(hint: Any) -> Any:
+    return typing.get_origin(hint) or hint
+
+
+def _is_union(hint: Any) -> bool:
+    return typing.get_origin(hint) in (typing.Union, types.UnionType)
 
 
 def _plain(hint: Any) -> Any:

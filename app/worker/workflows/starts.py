@@ -7,15 +7,14 @@ own. Rejected: methods of the client service, which could not know the types of 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Generic, Self, TypeVar, TypeVarTuple, cast, overload
 
-from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.converter import DataConverter
+from temporalio.converter import DefaultPayloadConverter
 from typing_extensions import Unpack
 
 from app.core.config import get_settings
@@ -27,6 +26,7 @@ from app.worker.options import (
     WithStartOptions,
     run_defaults,
 )
+from app.worker.payload_types import UnfitType, adapter
 from app.worker.registry import registry
 
 TInput = TypeVar("TInput")
@@ -175,7 +175,7 @@ def _merged(cls: type[Starts[Any, Any]], options: Mapping[str, Any]) -> dict[str
 
 def _checked(cls: type, client: Client, input: Any) -> Any:
     """`input`, if `run` would take it: the worker would refuse it too, but only once the run exists."""
-    if client.data_converter is DataConverter.default:
+    if client.data_converter.payload_converter_class is DefaultPayloadConverter:
         raise TypeError(_OTHER_CONVERTER)
     adapter = _input_type(cls)
     if adapter is not None:
@@ -196,9 +196,7 @@ def _input_type(cls: type) -> TypeAdapter[Any] | None:
     definition = sdk.workflow_definition(cls)
     if definition is None or not definition.arg_types:
         return None
-    hint: Any = definition.arg_types[0]
-    # A model brings a config of its own and refuses ours; what pydantic does not know at all is not looked at.
-    for config in (ConfigDict(arbitrary_types_allowed=True), None):
-        with suppress(PydanticUserError):
-            return TypeAdapter(hint, config=config)
-    return None
+    try:
+        return adapter(definition.arg_types[0])
+    except UnfitType as error:
+        raise UnfitType(f"{cls.__qualname__} takes no input: {error}") from None

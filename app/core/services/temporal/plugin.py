@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import pydantic
 from temporalio.client import Plugin
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.converter import DataConverter
+from temporalio.contrib.pydantic import PydanticPayloadConverter
+from temporalio.converter import DataConverter, DefaultPayloadConverter
 from temporalio.plugin import SimplePlugin
 from temporalio.worker import Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
@@ -26,7 +26,29 @@ from app.core.services.temporal.arguments import FittingArguments
 from app.core.services.temporal.payloads import LimitedPayloadConverter, PayloadLimits, learn_limit
 from app.core.telemetry import tracing
 
-_ALWAYS_SHARED = ("app.core", "typing_extensions", "annotated_types", "pydantic", "pydantic_core")
+_ALWAYS_SHARED = (
+    "typing_extensions",
+    "annotated_types",
+    "pydantic",
+    "pydantic_core",
+    "app.core",
+    # What workflow code imports of the layer above, by name as this one may not import it; it keeps no state of a run.
+    *(
+        f"app.worker.{name}"
+        for name in (
+            "handlers",
+            "options",
+            "payload_types",
+            "places",
+            "problems",
+            "registry",
+            "routing",
+            "sdk_definitions",
+        )
+    ),
+    # Of this folder the application's own modules stay out: each run has its own copy of them.
+    *(f"app.worker.workflows.{name}" for name in ("base", "contract", "starts", "calls", "children", "saga")),
+)
 
 
 class FleetPlugin(SimplePlugin):
@@ -68,6 +90,8 @@ def fleet_plugins(passthrough: Iterable[str] = ()) -> Sequence[Plugin]:
 
 
 def _pydantic_unless_chosen(chosen: DataConverter | None) -> DataConverter:
-    if chosen is None or chosen == DataConverter.default:
-        return dataclasses.replace(pydantic_data_converter, payload_converter_class=LimitedPayloadConverter)
+    """A payload converter that somebody wrote stays; a codec or a failure converter is another choice, and stay."""
+    chosen = chosen or DataConverter.default
+    if chosen.payload_converter_class in (DefaultPayloadConverter, PydanticPayloadConverter):
+        return dataclasses.replace(chosen, payload_converter_class=LimitedPayloadConverter)
     return chosen
