@@ -1,4 +1,4 @@
-"""A refused call stays refused: caught or undone, replayed by another worker, with another registry or configuration."""
+"""A refused call stays refused: caught or undone, replayed by another worker, with other settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from temporalio.worker import Replayer
 
 from app.core.services.temporal.plugin import fleet_plugins
 from app.worker.registry import registry
-from app.worker.sandbox import OWN_MODULES
 from tests.apps.lab import trips
 from tests.apps.lab.refused import BooksWrongly, TriesAll
 from tests.worker.pools import lab_settings, running_pools
@@ -85,7 +84,7 @@ def test_a_closed_run_replays_whatever_is_declared_by_then(
         kept.append(await handle.fetch_history())
 
     run(temporal_address, 600, body)
-    shared = (*OWN_MODULES, *registry.shareable_modules(["tests.apps.lab"]))
+    shared = registry.shareable_modules(["tests.apps.lab"])
     plugins: Any = fleet_plugins(shared)
     asyncio.run(Replayer(workflows=[TriesAll], plugins=plugins).replay_workflow(kept[0]))
     monkeypatch.setattr(registry, "_handlers", {})
