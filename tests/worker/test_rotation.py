@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from app.worker import manager
+from app.worker import manager, versions
 from tests.apps.lab import workflows as lab
 from tests.worker.pools import lab_settings, running_manager
 
@@ -121,7 +121,7 @@ def test_a_watch_that_fails_says_so(
     async def fails(*_: object) -> None:
         raise AttributeError("no such thing")
 
-    monkeypatch.setattr(manager.versions, "watch", fails)
+    monkeypatch.setattr(versions, "watch", fails)
 
     async def main() -> None:
         async with running_manager(lab_settings(temporal_address), "lab-other"), asyncio.timeout(20):
