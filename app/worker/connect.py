@@ -61,10 +61,10 @@ async def connect(
                 log.error("%s Giving up after %.0f s.", failure, waited)
                 raise
             pause = backoff_s(attempt)
+            if timeout_s is not None:
+                pause = min(pause, timeout_s - waited)
             log.warning("%s Next try in %.1f s.", failure, pause)
             attempt += 1
-            if timeout_s is not None:
-                pause = min(pause, max(0.0, timeout_s - waited))
             await first(stop.wait(), asyncio.sleep(pause))
         else:
             state.temporal_answered_at = time.monotonic()

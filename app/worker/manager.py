@@ -10,8 +10,9 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from typing import Any
 
 from temporalio.client import Client
 
@@ -74,7 +75,7 @@ class WorkerManager:
     async def run(self, stop: asyncio.Event, *, connect_timeout_s: float | None = None) -> ExitCode:
         """Serve until `stop`; the code says how it ended. `connect_timeout_s`: give up connecting, None is never."""
         self.state.phase = "connecting"
-        watching = [asyncio.create_task(self._beat())]
+        watching = [_watch("the loop", self._beat())]
         try:
             try:
                 client = await connect(self.service, self.state, stop, connect_timeout_s)
@@ -86,8 +87,8 @@ class WorkerManager:
             runs = [asyncio.create_task(pool.run(), name=f"pool-{pool.queue}") for pool in self.pools]
             self.state.phase = "running"
             log.info("serving %s as %s", ", ".join(self._queues), client.identity)
-            watching.append(asyncio.create_task(self._watch_temporal(client)))
-            watching.append(asyncio.create_task(versions.watch(self.service, self._settings.temporal, self.state)))
+            watching.append(_watch("Temporal", self._watch_temporal(client)))
+            watching.append(_watch("versions", versions.watch(self.service, self._settings.temporal, self.state)))
             died = await _stop_or_death(stop, runs)
             self.state.phase = "draining"
             if died:
@@ -137,12 +138,23 @@ class WorkerManager:
             new = await self.service.get_client()
         except TemporalUnavailable:
             return client
+        for pool in self.pools:  # also when it is not new: a worker may have begun with the one before
+            pool.use(new)
         if new is not client:
-            for pool in self.pools:
-                if pool.queue not in self.state.down:  # the next worker of that one begins with the new client
-                    pool.worker.client = new
             log.info("the connection to Temporal was made anew; the workers of %s use it", ", ".join(self._queues))
         return new
+
+
+def _watch(what: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """`work` beside the pools. They go on when it fails, which is a mistake of ours, and is said."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            log.error("watching %s failed and is off until the next start: %r", what, error)
+
+    task = asyncio.create_task(work, name=f"watch {what}")
+    task.add_done_callback(ended)
+    return task
 
 
 async def _stop_or_death(stop: asyncio.Event, runs: Sequence[asyncio.Task[ExitCode | None]]) -> ExitCode | None:

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from app.core.config import ConfigError
 from app.core.config.load import load_settings, settings_files
+from app.core.services.temporal import connection
 
 log = logging.getLogger("app.worker.reload")
 
@@ -72,20 +73,23 @@ def _files(place: Path) -> Iterator[Path]:
 
 
 class Places:
-    """What to watch: the settings' files, and the packages that they name."""
+    """What to watch: the settings' files, and the packages, certificates and keys that they name."""
 
     def __init__(self, config: Path | None) -> None:
         self._config = config
         self._read: Snapshot | None = None
         self._packages: Sequence[str] = ()
+        self._credentials: Sequence[Path] = ()
 
     def __call__(self) -> list[Path]:
         files = settings_files(self._config)
         if (now := snapshot(files)) != self._read:
             self._read = now
             with suppress(ConfigError):  # the child says what is wrong
-                self._packages = load_settings(file=self._config).temporal.worker.packages
-        return [*files, *roots(self._packages)]
+                temporal = load_settings(file=self._config, connects=False).temporal
+                self._packages = temporal.worker.packages
+                self._credentials = [Path(name) for name in connection.files(temporal)]
+        return [*files, *self._credentials, *roots(self._packages)]
 
 
 class Reloader:
@@ -171,10 +175,15 @@ class Reloader:
 
 
 def end_with(descriptor: int) -> None:
-    """In the child: drain as after SIGTERM when the process at the other end of `descriptor` is gone."""
+    """In the child: drain as after SIGTERM when the process at the other end of `descriptor` is gone.
+
+    Raises OSError when nothing is open there.
+    """
+    os.fstat(descriptor)
 
     def wait() -> None:
-        os.read(descriptor, 1)
+        with suppress(OSError):
+            os.read(descriptor, 1)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, name="reload-parent", daemon=True).start()

@@ -83,7 +83,11 @@ def main(argv: list[str] | None = None) -> None:
         _reload(sys.argv[1:] if argv is None else argv, arguments)
     sdk_logs.install()
     if arguments.while_open is not None:
-        end_with(arguments.while_open)
+        try:
+            end_with(arguments.while_open)
+        except OSError as error:
+            what = f"--while-open {arguments.while_open}: {error.strerror}. It is for --reload, which gives it."
+            fail(OSError(what))
     overrides: dict[str, Any] = {}
     if arguments.drain_timeout is not None:
         overrides = {"temporal": {"worker": {"drain_timeout_s": arguments.drain_timeout}}}

@@ -17,6 +17,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from temporalio.client import Client
@@ -101,7 +102,19 @@ class Pool:
         self._failed = asyncio.Event()
         self._failure: BaseException | None = None
         self._ran_s = 0.0
+        self._work: asyncio.Task[None] | None = None
         self.worker = build(client, self._failing)
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a worker polls, or still has work in hand."""
+        return self._work is not None and not self._work.done()
+
+    def use(self, client: Client) -> None:
+        """Poll, and tell results, with `client` from now on; a worker that has ended is left alone."""
+        if self.at_work and self.worker.client is not client:
+            with suppress(AttributeError):  # the SDK's worker lets go of its core a moment before it has ended
+                self.worker.client = client
 
     async def run(self) -> ExitCode | None:
         """Keep a worker running until `drain` (None), or until it is given up (the code to leave with)."""
@@ -175,7 +188,7 @@ class Pool:
         self._failed.clear()
         self._failure = None
         begin = time.monotonic()
-        work = asyncio.create_task(self.worker.run(), name=f"worker-{self.queue}")
+        work = self._work = asyncio.create_task(self.worker.run(), name=f"worker-{self.queue}")
         work.add_done_callback(_seen)
         await first(asyncio.wait({work}), self._failed.wait())
         self._ran_s = time.monotonic() - begin

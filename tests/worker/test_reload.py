@@ -43,13 +43,13 @@ class Says(BaseWorkflow[float, str]):
 class Kiosk:
     """A team's own package in a folder of its own, served with --reload."""
 
-    def __init__(self, folder: Path, address: str, *arguments: str) -> None:
+    def __init__(self, folder: Path, address: str, *arguments: str, connection: str = "") -> None:
         self.folder = folder
         self.address = address
         (folder / "kiosk").mkdir()
         for name, text in PACKAGE.items():
             self.write(f"kiosk/{name}", text)
-        self.write("config.yaml", "temporal:\n  worker:\n    packages: [kiosk.work]\n")
+        self.write("config.yaml", f"temporal:\n{connection}  worker:\n    packages: [kiosk.work]\n")
         self.log = folder / "log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -97,8 +97,8 @@ def gone(pid: int) -> bool:
 def kiosk(tmp_path: Path, temporal_address: str) -> Iterator[Callable[..., Kiosk]]:
     started: list[Kiosk] = []
 
-    def start(*arguments: str) -> Kiosk:
-        started.append(Kiosk(tmp_path, temporal_address, *arguments))
+    def start(*arguments: str, connection: str = "") -> Kiosk:
+        started.append(Kiosk(tmp_path, temporal_address, *arguments, connection=connection))
         return started[-1]
 
     yield start
@@ -135,6 +135,20 @@ def test_a_change_of_a_neighbour_module_is_served_and_a_broken_one_is_survived(k
     shop.process.send_signal(signal.SIGTERM)
     assert shop.process.wait(20) == 0
     assert all(gone(pid) for pid in shop.children())
+
+
+def test_code_and_keys_are_watched_while_a_key_file_is_missing(kiosk: Callable[..., Kiosk]) -> None:
+    shop = kiosk(connection="  api_key_file: key\n  tls: {enabled: false}\n")
+    until(lambda: "the worker ended with 2" in shop.text(), 20)
+    assert "the file key cannot be read" in shop.text()
+
+    shop.write("kiosk/words.py", 'WORD = "two"\n')
+    until(lambda: "kiosk/words.py changed" in shop.text(), 10)
+    until(lambda: shop.text().count("the worker ended with 2") == 2, 20)
+
+    shop.write("key", "not-so-secret\n")
+    shop.serving(1)
+    assert shop.says(shop.start()) == "two"
 
 
 def test_work_in_hand_is_not_waited_for_and_runs_again_on_the_new_code(kiosk: Callable[..., Kiosk]) -> None:

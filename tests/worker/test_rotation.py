@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import pytest
+
+from app.worker import manager, versions
 from tests.apps.lab import workflows as lab
 from tests.worker.pools import lab_settings, running_manager
 
@@ -76,3 +80,57 @@ def test_workers_poll_and_answer_through_the_new_connection(temporal_address: st
             assert sum(new[:before]) < PINGS_BYTES < sum(new[before:])
 
     asyncio.run(main())
+
+
+def test_a_drain_goes_on_with_the_new_connection_where_work_is_in_hand(
+    temporal_address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(manager, "HEALTH_CHECK_S", 0.1)
+    settings = lab_settings(temporal_address, worker={"packages": ["tests.apps.lab"], "drain_timeout_s": 30})
+
+    async def main() -> None:
+        async with running_manager(settings, "lab-other", "lab") as running, asyncio.timeout(40):
+            state, service = running.manager.state, running.manager.service
+            idle, busy = running.manager.pools
+            handle = await lab.Slept.start_workflow(running.client, input=8.0, id=f"test-{uuid.uuid4()}")
+            while not any(body.workflow_id == handle.id for body in state.in_flight.running.values()):
+                await asyncio.sleep(0.02)
+            running.stop.set()
+            while idle.at_work:
+                await asyncio.sleep(0.02)
+            old = busy.worker.client
+            await service.close()  # the next call makes a new connection
+            while busy.worker.client is old and busy.at_work:
+                await asyncio.sleep(0.02)
+            assert busy.at_work, "it still had the work in hand"
+            assert busy.worker.client is await service.get_client()
+            assert idle.worker.client is old
+            answered = state.temporal_answered_at
+            while state.temporal_answered_at == answered and busy.at_work:
+                await asyncio.sleep(0.02)
+            assert state.temporal_answered_at != answered, "the server is watched on"
+
+    caplog.set_level(logging.ERROR, "app.worker")
+    asyncio.run(main())
+    assert not caplog.text
+
+
+def test_a_watch_that_fails_says_so(
+    temporal_address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fails(*_: object) -> None:
+        raise AttributeError("no such thing")
+
+    monkeypatch.setattr(versions, "watch", fails)
+
+    async def main() -> None:
+        async with running_manager(lab_settings(temporal_address), "lab-other"), asyncio.timeout(20):
+            while not caplog.records:
+                await asyncio.sleep(0.02)
+
+    caplog.set_level(logging.ERROR, "app.worker")
+    asyncio.run(main())
+    (record,) = caplog.records
+    assert record.getMessage().startswith("watching versions failed and is off until the next start: ")
+    assert "AttributeError('no such thing')" in record.getMessage()
+    assert record.exc_info is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import time
@@ -13,9 +14,14 @@ import pytest
 from temporalio.client import Client
 
 from app.core.ports import free_port
+from app.core.services.temporal.temporal_client import TemporalClientService, TemporalUnavailable
+from app.worker import connect
+from app.worker.health import WorkerState
+from app.worker.in_flight import InFlight
 from tests.apps.lab import workflows as lab
 from tests.local.dev_fleet import until
 from tests.parts.temporal import start_server, stop_server
+from tests.worker.pools import lab_settings
 from tests.worker.served import Served, attempts, client, result, start
 
 
@@ -153,6 +159,29 @@ def test_a_missing_namespace_ends_it_at_once_with_4(serve: Callable[..., Served]
     assert served.wait(20) == 4
     assert "no-such-namespace" in served.text()
     assert "temporal.namespace" in served.text()
+
+
+def test_a_pause_that_is_logged_is_the_pause_that_is_made(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(connect, "backoff_s", lambda _: 60.0)
+    service = TemporalClientService(lab_settings(f"127.0.0.1:{free_port('127.0.0.1')}").temporal)
+    state = WorkerState(("lab",), InFlight())
+
+    async def main() -> None:
+        with pytest.raises(TemporalUnavailable):
+            await connect.connect(service, state, asyncio.Event(), timeout_s=3.0)
+
+    asyncio.run(main())
+    pauses = re.findall(r"Next try in ([\d.]+) s", caplog.text)
+    assert len(pauses) == 1
+    assert float(pauses[0]) <= 3.0
+
+
+def test_a_descriptor_of_nobody_is_told_in_a_line(serve: Callable[..., Served]) -> None:
+    served = serve("--while-open", "99")
+    assert served.wait(20) == 2
+    assert served.text() == "--while-open 99: Bad file descriptor. It is for --reload, which gives it.\n"
 
 
 def test_sigterm_before_the_first_poll_ends_it_at_once(serve: Callable[..., Served]) -> None:

@@ -83,7 +83,7 @@ def read(settings: TemporalSettings) -> Credentials:
 
 def stamp(settings: TemporalSettings) -> Stamp:
     """Changes whenever a file was written, replaced, removed or (in a mounted Secret) switched to another one."""
-    return tuple(_stat(path) for path in _paths(settings) if path)
+    return tuple(_stat(path) for path in files(settings))
 
 
 def connect_keywords(settings: TemporalSettings, credentials: Credentials) -> ConnectKeywords:
@@ -100,9 +100,11 @@ def connect_keywords(settings: TemporalSettings, credentials: Credentials) -> Co
     return ConnectKeywords(namespace=settings.namespace, tls=tls, api_key=credentials.api_key, rpc_metadata=headers)
 
 
-def _paths(settings: TemporalSettings) -> tuple[str, ...]:
+def files(settings: TemporalSettings) -> tuple[str, ...]:
+    """The files of certificates and keys that the settings name."""
     tls = settings.tls
-    return tls.server_ca_file, tls.client_cert_file, tls.client_key_file, settings.api_key_file
+    named_files = (tls.server_ca_file, tls.client_cert_file, tls.client_key_file, settings.api_key_file)
+    return tuple(path for path in named_files if path)
 
 
 def _stat(path: str) -> tuple[str, int, int, int]:
