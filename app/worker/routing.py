@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
-from app.core.config import get_settings
+from app.core.config import process_settings as get_settings
 from app.worker import places
 from app.worker import sdk_definitions as sdk
 from app.worker.options import LEFT_OUT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -104,7 +105,9 @@ def test_the_clock_in_workflow_code(page: Section, caller: Caller, worker: Backg
 
 @mistake("The configuration read in workflow code")
 def test_the_configuration_in_workflow_code(page: Section, caller: Caller) -> None:
-    page.shows(Outcome.FAILED_TASK, caller.failed_task(lambda c: start(c, made.ReadsTheConfiguration)))
+    for anew in (True, False):
+        history = caller.failed_task(partial(start, workflow=made.ReadsTheConfiguration, input=anew))
+        page.shows(Outcome.FAILED_TASK, history)
 
 
 @mistake("A signal with wrong arguments")

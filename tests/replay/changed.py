@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 
-from app.core.config import get_settings
+from app.core.config import process_settings
 from app.worker.workflows.base import BaseWorkflow
 from tests.replay.activities import miss_the_train, visit, visit_abroad
 from tests.replay.workflows import Tour
@@ -31,7 +31,7 @@ class ActivityIdByHand(BaseWorkflow[str, list[str]]):
 @workflow.defn(name="Tour")
 class FlowFromConfig(Tour):
     async def run(self, input: str) -> list[str]:
-        if get_settings().temporal.activities.retry.maximum_attempts > 3:
+        if process_settings().temporal.activities.retry.maximum_attempts > 3:
             await self.execute_activity(miss_the_train)
         return await super().run(input)
 

@@ -9,17 +9,26 @@ from __future__ import annotations
 from functools import lru_cache
 
 from app.core.config import resolve
-from app.core.config.errors import ConfigError, ConfigProblem, SettingsNotLoaded, named
+from app.core.config.errors import (
+    ConfigError,
+    ConfigProblem,
+    SettingsInWorkflow,
+    SettingsNotLoaded,
+    named,
+    refuse_in_workflow,
+)
 from app.core.config.model import ActivitySettings, Settings
 
 __all__ = [
     "ConfigError",
     "ConfigProblem",
     "Settings",
+    "SettingsInWorkflow",
     "SettingsNotLoaded",
     "activity_options",
     "get_settings",
     "named",
+    "process_settings",
     "use",
 ]
 
@@ -35,7 +44,16 @@ def use(settings: Settings) -> Settings:
 
 
 def get_settings() -> Settings:
-    """The settings of this process. Raises SettingsNotLoaded before `use`."""
+    """The settings of this process. Raises SettingsNotLoaded before `use`, SettingsInWorkflow in workflow code."""
+    refuse_in_workflow()
+    return process_settings()
+
+
+def process_settings() -> Settings:
+    """The same for the fleet's own code, also in a workflow, where they may decide nothing that a replay must repeat.
+
+    Raises SettingsNotLoaded before `use`.
+    """
     if _current is None:
         raise SettingsNotLoaded
     return _current
@@ -44,4 +62,4 @@ def get_settings() -> Settings:
 @lru_cache(maxsize=4096)
 def activity_options(name: str, queue: str) -> ActivitySettings:
     """The options of activity `name` on task queue `queue`. Raises SettingsNotLoaded before `use`."""
-    return resolve.activity_settings(get_settings(), name, queue)
+    return resolve.activity_settings(process_settings(), name, queue)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -52,10 +53,20 @@ class SettingsNotLoaded(RuntimeError):
 
 
 class SettingsInWorkflow(RuntimeError):
-    """Workflow code asked for the configuration to be read."""
+    """Workflow code asked for the configuration."""
 
     def __init__(self) -> None:
         super().__init__(
-            "settings cannot be loaded inside a workflow: they may be others when it is replayed.\n"
-            "Load them where the workflow is started, and pass what it needs as input."
+            "settings cannot be read inside a workflow: they may be others when it is replayed.\n"
+            "Read them where the workflow is started, and pass what it needs as input."
         )
+
+
+def refuse_in_workflow() -> None:
+    """Raise SettingsInWorkflow where workflow code called: the sandbox shares these modules, and refuses nothing."""
+    if "temporalio" not in sys.modules:  # importing it takes longer than all the rest
+        return
+    from temporalio import workflow
+
+    if workflow.in_workflow():
+        raise SettingsInWorkflow

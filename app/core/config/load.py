@@ -12,7 +12,6 @@ settings.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from pydantic import ValidationError
 
 from app.core.config import layers as layered
 from app.core.config import sdk, variables, yaml_file
-from app.core.config.errors import ConfigError, ConfigProblem, SettingsInWorkflow
+from app.core.config.errors import ConfigError, ConfigProblem, refuse_in_workflow
 from app.core.config.layers import Layer
 from app.core.config.model import Settings
 from app.core.config.resolve import override_errors
@@ -41,8 +40,7 @@ def load_settings(
     to Temporal, so the files of certificates and keys must be there. Raises ConfigError with every problem found,
     SettingsInWorkflow.
     """
-    if _in_workflow():
-        raise SettingsInWorkflow
+    refuse_in_workflow()
     said = [
         Layer.said_at(dict(overrides or {}), "command line"),
         variables.read(),
@@ -65,15 +63,6 @@ def load_settings(
     if problems:
         raise ConfigError(problems)
     return settings
-
-
-def _in_workflow() -> bool:
-    """Whether workflow code called: the sandbox shares this module, so it does not refuse the files by itself."""
-    if "temporalio" not in sys.modules:  # importing it takes longer than all the rest
-        return False
-    from temporalio import workflow
-
-    return workflow.in_workflow()
 
 
 def _told(layers: list[Layer], error: ValidationError, *, partly: bool) -> list[ConfigProblem]:

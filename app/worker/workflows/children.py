@@ -12,7 +12,7 @@ from typing import Any, Generic, NoReturn, Protocol, TypeVar, cast, overload
 from temporalio import workflow
 from typing_extensions import Unpack
 
-from app.core.config import get_settings
+from app.core.config import process_settings as get_settings
 from app.worker.options import ChildOptions, ContinueOptions, run_defaults
 from app.worker.routing import checked_call, child_queue, require_options
 from app.worker.workflows.calls import Calls

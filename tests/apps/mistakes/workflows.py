@@ -7,6 +7,7 @@ import socket
 import pydantic
 from temporalio import workflow
 
+from app.core.config import get_settings
 from app.core.config.load import load_settings
 from app.worker.registry import workflow_defn
 from app.worker.workflows.base import BaseWorkflow
@@ -111,9 +112,9 @@ class AsksTheClock(BaseWorkflow[None, str]):
 
 
 @workflow_defn(queue="mistakes")
-class ReadsTheConfiguration(BaseWorkflow[None, str]):
-    async def run(self, input: None) -> str:
-        return load_settings().temporal.address
+class ReadsTheConfiguration(BaseWorkflow[bool, str]):
+    async def run(self, input: bool) -> str:
+        return (load_settings() if input else get_settings()).temporal.address
 
 
 @workflow_defn(queue="mistakes")
