@@ -1,9 +1,9 @@
-"""Arguments that do not fit a workflow's `run` or a signal handler: refused with a message, instead of a stuck run.
+"""Arguments that do not fit a workflow's `run` or a handler of it: refused with a message, instead of a stuck run.
 
 The SDK calls the method with whatever was sent. The TypeError then fails the workflow task, which is tried again for
 ever: one signal with a missing argument, from anybody, would block its workflow for good. A `run` that cannot be called
 fails the workflow; a signal that does not fit is dropped with a log line, as the SDK itself does with one whose
-arguments cannot be converted. Rejected: failing the workflow for a bad signal, a power that its sender must not have.
+arguments cannot be converted; an update fails for its sender, rejected where it has a validator. Rejected: failing the workflow for a bad signal, a power that its sender must not have.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import (
     ExecuteWorkflowInput,
     HandleSignalInput,
+    HandleUpdateInput,
     Interceptor,
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
@@ -49,6 +50,24 @@ class _Inbound(WorkflowInboundInterceptor):
             )
             return
         await super().handle_signal(input)
+
+    def handle_update_validator(self, input: HandleUpdateInput) -> None:
+        _require_fitting_update(input)
+        super().handle_update_validator(input)
+
+    async def handle_update_handler(self, input: HandleUpdateInput) -> Any:
+        _require_fitting_update(input)  # The SDK asks for validation only where a validator is declared.
+        return await super().handle_update_handler(input)
+
+
+def _require_fitting_update(input: HandleUpdateInput) -> None:
+    handler = workflow.get_update_handler(input.update)
+    if handler is not None and (misfit := _misfit(handler, input.args)):
+        raise ApplicationError(
+            f"update {input.update} was sent with {misfit}. Send it as its handler is declared.",
+            type="WrongArguments",
+            non_retryable=True,
+        )
 
 
 def _misfit(function: Callable[..., Any], arguments: Sequence[Any]) -> str:
