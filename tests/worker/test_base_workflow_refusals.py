@@ -1,4 +1,4 @@
-"""A refused call stays refused: caught or undone, replayed by another worker, with another registry or configuration."""
+"""A refused call stays refused: caught or undone, replayed by another worker, with another configuration."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, cast
+from typing import cast
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -79,7 +79,7 @@ async def text_of_length(length: int) -> str:
 
 @activity_defn(queue="lab")
 async def wrong_number(_: str) -> int:
-    return cast(Any, "nope")
+    return cast(int, "nope")
 
 
 async def undeclared() -> None: ...

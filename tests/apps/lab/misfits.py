@@ -16,7 +16,7 @@ from tests.apps.lab import activities, trips
 @workflow_defn(queue="lab")
 class WrongResult(BaseWorkflow[str, int]):
     async def run(self, input: str) -> int:
-        return cast(Any, "nope")
+        return cast(int, "nope")
 
 
 @workflow_defn(queue="lab")

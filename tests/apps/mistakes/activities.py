@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, cast
+from typing import cast
 
 from app.worker.registry import activity_defn
 
@@ -28,4 +28,4 @@ async def undeclared() -> None: ...
 
 @activity_defn(queue="mistakes")
 async def wrong_number() -> int:
-    return cast(Any, "nope")
+    return cast(int, "nope")

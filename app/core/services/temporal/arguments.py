@@ -3,11 +3,13 @@
 The SDK calls the method with whatever was sent. The TypeError then fails the workflow task, which is tried again for
 ever: one signal with a missing argument, from anybody, would block its workflow for good. A `run` that cannot be called
 fails the workflow; a signal that does not fit is dropped with a log line, as the SDK itself does with one whose
-arguments cannot be converted; an update fails for its sender, rejected where it has a validator. Rejected: failing the workflow for a bad signal, a power that its sender must not have.
+arguments cannot be converted; an update fails for its sender.
+Rejected: failing the workflow for a bad signal, a power that its sender must not have.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -72,6 +74,11 @@ def _require_fitting_update(input: HandleUpdateInput) -> None:
 
 def _misfit(function: Callable[..., Any], arguments: Sequence[Any]) -> str:
     """Why `function` cannot be called with `arguments`, empty if it can."""
+    if inspect.isfunction(function):
+        # The SDK binds an async method by a function around it that takes anything.
+        inner = inspect.getclosurevars(function).nonlocals
+        if inner.keys() >= {"fn", "obj"}:
+            function = functools.partial(inner["fn"], inner["obj"])
     try:
         inspect.signature(function).bind(*arguments)
     except TypeError as error:

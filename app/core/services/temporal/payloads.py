@@ -8,8 +8,8 @@ the size is looked at where a value becomes a payload, which for an activity's a
 The limit is the server's own, read when a worker begins; until then Temporal's default holds. Two processes may know
 different ones, so each refusal is kept in the history as a patch marker: a replay refuses what has one, nothing else.
 
-Each value is looked at by itself. A few MB of values that each fit, made in one workflow task, are more than one message
-to the server may have, and it terminates such a run ("GrpcMessageTooLarge"); that is not prevented here.
+Each value is looked at by itself. A few MB of values that each fit, made in one workflow task, are more than one
+message to the server may have, and it terminates such a run ("GrpcMessageTooLarge"); that is not prevented here.
 """
 
 from __future__ import annotations

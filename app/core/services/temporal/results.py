@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
 from temporalio import workflow
@@ -28,6 +28,8 @@ from temporalio.worker import (
     WorkflowInterceptorClassInput,
     WorkflowOutboundInterceptor,
 )
+
+H = TypeVar("H")
 
 
 @dataclass(frozen=True)
@@ -111,16 +113,16 @@ def _wanted(type: Any, of: str) -> Any:
     return _Wanted(type, of) if type is not None and isinstance(inner, FittingPayloadConverter) else type
 
 
-def _raising(handle: Any) -> Any:
-    handle.__class__ = _raising_class(type(handle))
+def _raising(handle: H) -> H:
+    cast(Any, handle).__class__ = _raising_class(cast(Any, type(handle)))
     return handle
 
 
 @lru_cache
-def _raising_class(of: Any) -> type:
+def _raising_class(of: type) -> type:
     """The SDK's handle class, whose value is an error if it is a `_Misfit`."""
 
-    class Raising(of):  # type: ignore[misc]
+    class Raising(cast(Any, of)):  # type: ignore[misc]
         def __await__(self) -> Generator[Any, None, Any]:
             return _fitting((yield from super().__await__()))
 
