@@ -136,6 +136,16 @@ def test_a_rejected_update(page: Section, caller: Caller) -> None:
     page.shows(Outcome.ERROR, _asked(caller, lambda handle: handle.execute_update(made.Waits.add, -1)))
 
 
+@mistake("An update with wrong arguments")
+def test_an_update_with_wrong_arguments(page: Section, caller: Caller) -> None:
+    page.shows(Outcome.ERROR, _asked(caller, lambda handle: handle.execute_update("add")))
+
+
+@mistake("An activity whose result is of another type")
+def test_a_result_of_another_type(page: Section, caller: Caller) -> None:
+    page.shows(Outcome.FAILED_WORKFLOW, caller.failed_workflow(lambda c: start(c, made.GetsTheWrongType)))
+
+
 @mistake("An update's arguments over 2 MB")
 def test_an_update_over_two_megabytes(page: Section, caller: Caller) -> None:
     page.shows(Outcome.ERROR, _asked(caller, lambda handle: handle.execute_update("add", "x" * TOO_MUCH)))

@@ -115,6 +115,9 @@ def test_an_update_that_is_refused_harms_its_sender_only(temporal_address: str, 
         assert isinstance(failed.value.cause, ApplicationError)
         assert failed.value.cause.type == "UnknownActivity"
         assert await handle.execute_update(TriesAll.call, "length") == "1"
+        with pytest.raises(WorkflowUpdateFailedError) as misfit:
+            await handle.execute_update("call", args=["one", "too many"])
+        assert "update call was sent with arguments that do not fit" in str(misfit.value.cause)
         await handle.signal(TriesAll.cancel)
         assert await handle.result() == [*SEEN, "6"]
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
+from temporalio.api.common.v1 import Payloads
 from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import Replayer
 
 from app.core.services.temporal import payloads
+from app.core.services.temporal.payloads import LimitedPayloadConverter
+from app.core.services.temporal.plugin import fleet_plugins
+from app.worker.registry import registry
 from tests.apps.lab.large import Carries, Load
 from tests.worker.pools import lab_settings, running_pools
 
@@ -67,6 +74,43 @@ def test_what_fits_passes(temporal_address: str, way: str) -> None:
         assert len(result) == (fits if way == "result" else len("done"))
 
     run(temporal_address, body)
+
+
+@pytest.mark.parametrize("way", ["activity", "activity result", "result"])
+def test_the_limit_is_met_to_the_byte(temporal_address: str, way: str) -> None:
+    """A value of the limit itself passes, and of one byte more fails instead of hanging."""
+    one = len(Payloads(payloads=LimitedPayloadConverter().to_payloads(["x" * 2_000_000])).SerializeToString())
+    fits = payloads.DEFAULT_LIMIT_BYTES - (one - 2_000_000)
+
+    async def body(client: Client) -> None:
+        for more in range(1, 6):
+            with pytest.raises(WorkflowFailureError):
+                await Carries.execute_workflow(client, input=Load(way=way, size=fits + more), id=new_id())
+        await Carries.execute_workflow(client, input=Load(way=way, size=fits), id=new_id())
+
+    run(temporal_address, body)
+
+
+@pytest.mark.parametrize("way", ["activity", "child", "result", "caught"])
+@pytest.mark.parametrize("limits", [(3, 2), (2, 3)], ids=["lower by then", "higher by then"])
+def test_a_replay_agrees_whatever_limit_it_knows(
+    temporal_address: str, way: str, limits: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Any] = []
+    before, after = (limit * 1024 * 1024 - 500_000 for limit in limits)
+
+    async def body(client: Client) -> None:
+        monkeypatch.setattr(payloads, "_limit_bytes", min(before, payloads.DEFAULT_LIMIT_BYTES))
+        handle = await Carries.start_workflow(client, input=Load(way=way, size=1_800_000), id=new_id())
+        with contextlib.suppress(WorkflowFailureError):
+            await handle.result()
+        kept.append(history := await handle.fetch_history())
+        assert ("PayloadTooLarge" in str(history.to_json()) or way == "caught") is (before < after or way == "caught")
+
+    run(temporal_address, body)
+    monkeypatch.setattr(payloads, "_limit_bytes", after)
+    plugins: Any = fleet_plugins(registry.shareable_modules(["tests.apps.lab"]))
+    asyncio.run(Replayer(workflows=[Carries], plugins=plugins).replay_workflow(kept[0]))
 
 
 def test_workflow_code_may_catch_it_and_go_on(temporal_address: str) -> None:

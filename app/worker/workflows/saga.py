@@ -14,11 +14,13 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar, TypeVarTuple, overload
 
-from temporalio.exceptions import ApplicationError, FailureError
+from temporalio import workflow
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
 from typing_extensions import Unpack
 
 from app.worker.options import ActivityOptions
-from app.worker.routing import activity_queue, checked_call
+from app.worker.routing import activity_queue, checked_call, refuse
 from app.worker.workflows.calls import start_activity
 
 R = TypeVar("R")
@@ -47,10 +49,15 @@ class Saga:
     def add(self, undo: Any, /, *args: Any, **options: Unpack[ActivityOptions]) -> None:  # type: ignore[misc]
         """Register the activity that undoes a step, by function or name; `options` are those of an activity.
 
-        Raises ApplicationError at once, not when it is needed, for a queue or activity that nobody serves.
+        Raises ApplicationError at once, not when it is needed, for a queue or activity that nobody serves, and for
+        arguments that cannot be sent.
         """
         with checked_call():
             activity_queue(undo, options.get("task_queue"))
+            try:
+                args = tuple(RawValue(payload) for payload in workflow.payload_converter().to_payloads(args))
+            except Exception as error:  # noqa: BLE001 - each converter has errors of its own
+                refuse("BadArgument", f"an argument of {_name(undo)} cannot be sent: {error}", "Give it data.")
         self._undos.append((undo, args, options))
 
     async def __aenter__(self) -> Self:
@@ -62,8 +69,6 @@ class Saga:
         # Anything else (the end of this process's part, the next run of a chain) is no failure of the steps.
         if not isinstance(error, (Exception, asyncio.CancelledError)):
             return
-        if self._on_undo is not None:
-            self._on_undo()
         undoing = asyncio.create_task(self._undo())
         while not undoing.done():
             try:
@@ -75,17 +80,32 @@ class Saga:
             what = "; ".join(f"{undo}: {_reason(failure)}" for undo, failure in failures)
             raise UndoFailed(f"not undone: {what}", type="UndoFailed", non_retryable=True) from error
 
-    async def _undo(self) -> list[tuple[str, FailureError]]:
+    async def _undo(self) -> list[tuple[str, Exception]]:
         """Undo in reverse; one that cannot be undone does not keep the others from it."""
-        failures: list[tuple[str, FailureError]] = []
+        failures: list[tuple[str, Exception]] = []
         while self._undos:
             undo, args, options = self._undos.pop()
             try:
-                await start_activity(undo, args, options)
-            except FailureError as failure:
-                failures.append((getattr(undo, "__qualname__", undo), failure))
+                running = start_activity(undo, args, options)
+                # Not before: a run that only leaves this process's memory gets here too, but no further.
+                self._begin()
+                await running
+            except Exception as failure:  # noqa: BLE001 - whatever it is, the other undos must run
+                self._begin()
+                # Done, though with another result than it declares.
+                if not (isinstance(failure, ApplicationError) and failure.type == "ResultMisfit"):
+                    failures.append((_name(undo), failure))
         return failures
 
+    def _begin(self) -> None:
+        on_undo, self._on_undo = self._on_undo, None
+        if on_undo is not None:
+            on_undo()
 
-def _reason(failure: FailureError) -> str:
-    return str(failure.cause or failure)
+
+def _name(undo: Any) -> str:
+    return str(getattr(undo, "__qualname__", undo))
+
+
+def _reason(failure: Exception) -> str:
+    return str(failure.__cause__ or failure)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import cast
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -74,6 +75,11 @@ async def length(text: str) -> int:
 @activity_defn(queue="lab")
 async def text_of_length(length: int) -> str:
     return "x" * length
+
+
+@activity_defn(queue="lab")
+async def wrong_number(_: str) -> int:
+    return cast(int, "nope")
 
 
 async def undeclared() -> None: ...

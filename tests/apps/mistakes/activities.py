@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from typing import cast
 
 from app.worker.registry import activity_defn
 
@@ -23,3 +24,8 @@ def wait_in_a_thread(seconds: float) -> str:
 
 
 async def undeclared() -> None: ...
+
+
+@activity_defn(queue="mistakes")
+async def wrong_number() -> int:
+    return cast(int, "nope")

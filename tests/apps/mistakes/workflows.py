@@ -62,6 +62,12 @@ class SendsMuch(BaseWorkflow[int, int]):
 
 
 @workflow_defn(queue="mistakes")
+class GetsTheWrongType(BaseWorkflow[None, int]):
+    async def run(self, input: None) -> int:
+        return await self.execute_activity(activities.wrong_number)
+
+
+@workflow_defn(queue="mistakes")
 class UsesAThread(BaseWorkflow[float, str]):
     async def run(self, input: float) -> str:
         return await self.execute_activity(activities.wait_in_a_thread, input)

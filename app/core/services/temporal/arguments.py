@@ -1,13 +1,15 @@
-"""Arguments that do not fit a workflow's `run` or a signal handler: refused with a message, instead of a stuck run.
+"""Arguments that do not fit a workflow's `run` or a handler of it: refused with a message, instead of a stuck run.
 
 The SDK calls the method with whatever was sent. The TypeError then fails the workflow task, which is tried again for
 ever: one signal with a missing argument, from anybody, would block its workflow for good. A `run` that cannot be called
 fails the workflow; a signal that does not fit is dropped with a log line, as the SDK itself does with one whose
-arguments cannot be converted. Rejected: failing the workflow for a bad signal, a power that its sender must not have.
+arguments cannot be converted; an update fails for its sender.
+Rejected: failing the workflow for a bad signal, a power that its sender must not have.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +19,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import (
     ExecuteWorkflowInput,
     HandleSignalInput,
+    HandleUpdateInput,
     Interceptor,
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
@@ -50,9 +53,32 @@ class _Inbound(WorkflowInboundInterceptor):
             return
         await super().handle_signal(input)
 
+    def handle_update_validator(self, input: HandleUpdateInput) -> None:
+        _require_fitting_update(input)
+        super().handle_update_validator(input)
+
+    async def handle_update_handler(self, input: HandleUpdateInput) -> Any:
+        _require_fitting_update(input)  # The SDK asks for validation only where a validator is declared.
+        return await super().handle_update_handler(input)
+
+
+def _require_fitting_update(input: HandleUpdateInput) -> None:
+    handler = workflow.get_update_handler(input.update)
+    if handler is not None and (misfit := _misfit(handler, input.args)):
+        raise ApplicationError(
+            f"update {input.update} was sent with {misfit}. Send it as its handler is declared.",
+            type="WrongArguments",
+            non_retryable=True,
+        )
+
 
 def _misfit(function: Callable[..., Any], arguments: Sequence[Any]) -> str:
     """Why `function` cannot be called with `arguments`, empty if it can."""
+    if inspect.isfunction(function):
+        # The SDK binds an async method by a function around it that takes anything.
+        inner = inspect.getclosurevars(function).nonlocals
+        if inner.keys() >= {"fn", "obj"}:
+            function = functools.partial(inner["fn"], inner["obj"])
     try:
         inspect.signature(function).bind(*arguments)
     except TypeError as error:

@@ -24,6 +24,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from app.core.services.temporal.arguments import FittingArguments
 from app.core.services.temporal.payloads import LimitedPayloadConverter, PayloadLimits, learn_limit
+from app.core.services.temporal.results import FittingResults
 from app.core.telemetry import tracing
 
 _ALWAYS_SHARED = (
@@ -61,7 +62,7 @@ class FleetPlugin(SimplePlugin):
             "worker-fleet",
             data_converter=_pydantic_unless_chosen,
             workflow_runner=self._share_modules,
-            interceptors=[FittingArguments(), PayloadLimits()],
+            interceptors=[FittingArguments(), PayloadLimits(), FittingResults()],
             # Raised by workflow code on bad data; as a mere task failure the run would stay "Running" for ever.
             workflow_failure_exception_types=[pydantic.ValidationError],
         )
