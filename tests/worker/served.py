@@ -11,12 +11,14 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from app.core.config import use
 from app.core.ports import free_port
@@ -90,6 +92,7 @@ def serve(tmp_path: Path, temporal_address: str) -> Iterator[Callable[..., Serve
         if one.process.poll() is None:
             one.process.kill()
             one.process.wait()
+    _end_started()
 
 
 @contextmanager
@@ -106,11 +109,27 @@ def client(address: str) -> Iterator[Callable[[Callable[[Client], Awaitable[Any]
     yield call
 
 
+_started: list[tuple[str, str]] = []
+
+
 def start(address: str, workflow: Any, argument: Any) -> str:
+    """Start a run that ends with the test at the latest: what it leaves would be served in the next one."""
     workflow_id = f"test-{uuid.uuid4()}"
     with client(address) as call:
         call(lambda c: workflow.start_workflow(c, input=argument, id=workflow_id))
+    _started.append((address, workflow_id))
     return workflow_id
+
+
+def _end_started() -> None:
+    async def end(c: Client, workflow_id: str) -> None:
+        with suppress(RPCError):  # it has ended by itself
+            await c.get_workflow_handle(workflow_id).terminate("the test is over")
+
+    while _started:
+        address, workflow_id = _started.pop()
+        with client(address) as call:
+            call(partial(end, workflow_id=workflow_id))
 
 
 def result(address: str, workflow_id: str) -> Any:
