@@ -72,7 +72,8 @@ class Reader:
         """`settings`: further variables."""
         self.folder = folder
         self.env = {
-            **os.environ,
+            # Not the options of the pytest that runs this: they would change what a reader's own prints.
+            **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
             "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "VIRTUAL_ENV": str(BIN.parent),
             "UV_OFFLINE": "1",

