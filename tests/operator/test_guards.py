@@ -107,7 +107,8 @@ def test_without_the_crd_the_operator_says_so_and_ends(cluster: Cluster, objects
         assert any("scaling the pools of shop" in line for line in running.stderr)
         cluster.kubectl("delete", "crd", CRD)
         try:
-            assert running.wait(60) != 0, "what it watched is gone"
+            # The watch tells at once, or else the next list does.
+            assert running.wait(RELIST_S + 40) != 0, "what it watched is gone"
             with _operator(cluster, objects_there) as started:
                 _, said = started.communicate(timeout=60)
                 assert started.returncode == 4, said
