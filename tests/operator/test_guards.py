@@ -105,9 +105,15 @@ def test_without_the_crd_the_operator_says_so_and_ends(cluster: Cluster, objects
     with _operator(cluster, objects_there) as running:
         assert running.stderr is not None
         assert any("scaling the pools of shop" in line for line in running.stderr)
+        # A pin that is seen shows that the watch runs: one that begins without the CRD would wait for it.
+        cluster.kubectl(
+            "patch", "wp", "orders", "--type=merge", "-p", '{"spec":{"replicas":2}}', namespace=objects_there
+        )
+        cluster.kubectl(
+            "wait", "wp/orders", "--for=jsonpath={.status.mode}=Pinned", "--timeout=50s", namespace=objects_there
+        )
         cluster.kubectl("delete", "crd", CRD)
         try:
-            # The watch tells at once, or else the next list does.
             assert running.wait(RELIST_S + 40) != 0, "what it watched is gone"
             with _operator(cluster, objects_there) as started:
                 _, said = started.communicate(timeout=60)
