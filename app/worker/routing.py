@@ -11,7 +11,6 @@ history does not hold.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
@@ -19,10 +18,11 @@ from typing import Any, Literal, get_args
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
-from app.core.config import process_settings as get_settings
+from app.core.config import process_settings
 from app.worker import places
 from app.worker import sdk_definitions as sdk
 from app.worker.options import LEFT_OUT
+from app.worker.problems import did_you_mean
 from app.worker.registry import ACTIVITY, WORKFLOW, Handler, registry
 
 Kind = Literal[
@@ -61,8 +61,7 @@ def require_options(call: str, given: Mapping[str, Any], known: Collection[str])
     """Refuse a keyword that is no option: ApplicationError "UnknownOption". Type checkers say it earlier."""
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            why = LEFT_OUT.get(name) or (f'Did you mean "{near[0]}"?' if near else f"Options: {', '.join(known)}.")
+            why = LEFT_OUT.get(name) or did_you_mean(name, known).strip() or f"Options: {', '.join(known)}."
             refuse("UnknownOption", f'{call} has no option "{name}"', why)
 
 
@@ -109,7 +108,7 @@ def _queue(kind: Literal["workflow", "activity"], target: Any, explicit: str | N
     queues = registry.queues()
     unknown: Kind = "UnknownActivity" if kind == ACTIVITY else "UnknownWorkflow"
     if explicit is not None:
-        served = [*queues, *get_settings().temporal.worker.external_queues]
+        served = [*queues, *process_settings().temporal.worker.external_queues]
         if explicit not in {*served, own}:
             near = _near(explicit, served, "Queues here")
             other = "One that others serve belongs into temporal.worker.external_queues (config.yaml)."
@@ -127,7 +126,7 @@ def _queue(kind: Literal["workflow", "activity"], target: Any, explicit: str | N
         return own
     handler = registry.find(target)
     if handler is None or handler.kind != kind:
-        what = f"{_name(target)} is on no queue{_place(target)}"
+        what = f"{_name(target)} is on no queue ({places.place(target)})"
         refuse(unknown, what, f"Decorate it with @{kind}_defn(queue=...).")
         return own
     return handler.queue
@@ -138,8 +137,7 @@ def _is(handler: Handler, kind: str, name: str) -> bool:
 
 
 def _near(name: str, known: Collection[str], these: str) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return (f'Did you mean "{near[0]}"? ' if near else "") + f"{these}: {', '.join(known) or 'none'}."
+    return f"{did_you_mean(name, known)} {these}: {', '.join(known) or 'none'}.".strip()
 
 
 def _name(target: Any) -> str:
@@ -147,7 +145,3 @@ def _name(target: Any) -> str:
         return target
     definition = None if isinstance(target, type) else sdk.activity_definition(target)
     return definition.name if definition and definition.name else str(getattr(target, "__qualname__", target))
-
-
-def _place(target: Any) -> str:
-    return f" ({places.place(target)})"

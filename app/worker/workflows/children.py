@@ -12,7 +12,7 @@ from typing import Any, Generic, NoReturn, Protocol, TypeVar, cast, overload
 from temporalio import workflow
 from typing_extensions import Unpack
 
-from app.core.config import process_settings as get_settings
+from app.core.config import process_settings
 from app.worker.options import ChildOptions, ContinueOptions, run_defaults
 from app.worker.routing import checked_call, child_queue, require_options
 from app.worker.workflows.calls import Calls
@@ -57,7 +57,7 @@ class Children(Calls, Generic[TInput]):
         with checked_call():
             require_options("a child workflow", options, _CHILD)
             queue = child_queue(child, options.get("task_queue"))
-        defaults = run_defaults(get_settings().temporal.workflows)
+        defaults = run_defaults(process_settings().temporal.workflows)
         merged: dict[str, Any] = {**defaults, **options, "task_queue": queue}
         cancelled_before = self._cancelled
         handle = self._track(
