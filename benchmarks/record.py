@@ -1,0 +1,54 @@
+"""Raw results of long proofs, one JSON line each, so that a proof may be stopped and goes on where it was.
+
+A figure in the docs is a sentence about these lines: each says when, on which commit and under which load it was made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import temporalio.service
+
+RESULTS = Path(__file__).parent / "results"
+
+
+class Record:
+    """The lines of one proof, in benchmarks/results/NAME.jsonl."""
+
+    def __init__(self, name: str, folder: Path = RESULTS) -> None:
+        """`name`: of the file, without its suffix."""
+        self._file = folder / f"{name}.jsonl"
+
+    def add(self, result: Mapping[str, Any]) -> None:
+        """Append `result`, with the circumstances it was made in."""
+        line = {**result, **circumstances()}
+        with self._file.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def lines(self, **wanted: Any) -> list[dict[str, Any]]:
+        """The results so far whose keys have the `wanted` values, oldest first."""
+        if not self._file.exists():
+            return []
+        found = [json.loads(line) for line in self._file.read_text().splitlines()]
+        return [line for line in found if all(line.get(key) == value for key, value in wanted.items())]
+
+
+def circumstances() -> dict[str, Any]:
+    """When, where and of which code a result is."""
+    folder = Path(__file__).parent
+    git = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--exclude=*"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False)
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit.stdout.strip() or "unknown",
+        "machine": f"{platform.system()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"temporalio {temporalio.service.__version__}",
+        "load_average": round(os.getloadavg()[0], 1),
+    }
