@@ -25,9 +25,10 @@ from app.core.services.temporal.temporal_client import TemporalClientService, Te
 from app.core.telemetry.runtime import worker_runtime
 from app.worker import versions
 from app.worker.build import build
-from app.worker.connect import connect
-from app.worker.health import WorkerState
+from app.worker.connect import NamespaceMissing, connect
+from app.worker.health import BEAT_S, WorkerState
 from app.worker.in_flight import InFlight
+from app.worker.poll_watch import PollWatch
 from app.worker.registry import Registry
 from app.worker.sandbox import shared_modules
 from app.worker.supervise import Pool
@@ -103,6 +104,7 @@ class WorkerManager:
             self.state.phase = "running"
             log.info("serving %s as %s", ", ".join(self._queues), client.identity)
             watching.append(_watch("Temporal", self._watch_temporal(client)))
+            watching.append(_watch("polls", PollWatch(self.service, self.pools, self.state).run()))
             watching.append(_watch("versions", versions.watch(self.service, self._settings.temporal, self.state)))
             died = await _stop_or_death(stop, runs)
             self.state.phase = "draining"
@@ -135,15 +137,19 @@ class WorkerManager:
         """Shows the health threads that the loop turns; waits for nothing else."""
         while True:
             self.state.loop_turned_at = time.monotonic()
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(BEAT_S)
 
     async def _watch_temporal(self, client: Client) -> None:
         """Shows the health threads that Temporal answers, and gives the workers a new client when there is one."""
+        missing = NamespaceMissing(self.service.address)
         while True:
             health = await self.service.health_check()
             if health.ok:
                 self.state.temporal_answered_at = time.monotonic()
             self.state.problem = health.error
+            if gone := missing.after(health):
+                for pool in self.pools:
+                    pool.fail(gone)
             client = await self._rotate(client)
             await asyncio.sleep(HEALTH_CHECK_S)
 
