@@ -21,6 +21,7 @@ class Job(pydantic.BaseModel):
     step_s: float = 0.0
     heartbeat_s: float | None = None
     attempts: int = 0
+    close_s: float = 120.0
 
 
 class Progress(pydantic.BaseModel):
