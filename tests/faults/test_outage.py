@@ -18,18 +18,11 @@ from tests.apps.leaving.activities import Job
 from tests.apps.leaving.workflows import Leaves
 from tests.local.dev_fleet import until
 from tests.parts.temporal import own_server, ready, start_server, stop_server
+from tests.worker.leaving import LEAVING
 from tests.worker.served import Served, client, result, start
 
-LEAVING = {"TEMPORAL__WORKER__PACKAGES": '["tests.apps.leaving"]'}
 OUTAGE_S = 18.0
 """More than the 8 to 14 s for which the SDK repeats a call by itself."""
-
-
-@pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The file that bodies write to."""
-    monkeypatch.setenv(evidence.VARIABLE, str(tmp_path / "ran"))
-    return tmp_path / "ran"
 
 
 def begin(address: str, job: Job) -> str:

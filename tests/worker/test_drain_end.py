@@ -16,55 +16,45 @@ import pytest
 from tests.apps.leaving import evidence
 from tests.apps.leaving.activities import Job
 from tests.apps.leaving.workflows import Leaves
-from tests.core.test_leaving import collector, fill
 from tests.local.dev_fleet import until
 from tests.parts.black_hole import black_hole
+from tests.parts.collector import collector
+from tests.parts.full_pipe import fill, full_pipe
+from tests.worker.leaving import LEAVING
 from tests.worker.served import Served, start
-
-LEAVING = {"TEMPORAL__WORKER__PACKAGES": '["tests.apps.leaving"]'}
-
-
-@pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The file that bodies write to."""
-    monkeypatch.setenv(evidence.VARIABLE, str(tmp_path / "ran"))
-    return tmp_path / "ran"
 
 
 def test_a_log_that_nobody_reads_cannot_hold_a_drain_beyond_its_budget(temporal_address: str) -> None:
-    reading, writing = os.pipe()
-    env = {
-        **os.environ,
-        "FLEET_TEMPORAL__ADDRESS": temporal_address,
-        "FLEET_TEMPORAL__WORKER__PACKAGES": LEAVING["TEMPORAL__WORKER__PACKAGES"],
-        "FLEET_TEMPORAL__WORKER__UNWIND_TIMEOUT_S": "0.5",
-        "FLEET_TEMPORAL__WORKER__FLUSH_TIMEOUT_S": "0.5",
+    settings = {
+        "TEMPORAL__ADDRESS": temporal_address,
+        "TEMPORAL__WORKER__UNWIND_TIMEOUT_S": "0.5",
+        "TEMPORAL__WORKER__FLUSH_TIMEOUT_S": "0.5",
+        **LEAVING,
     }
+    env = {**os.environ, **{f"FLEET_{name}": value for name, value in settings.items()}}
     command = [sys.executable, "-m", "app.worker.main", "serve", "--drain-timeout", "0.5"]
-    process = subprocess.Popen(command, env=env, stderr=writing, start_new_session=True)
-    try:
-        text = b""
-        while b"serving leaving" not in text:
-            text += os.read(reading, 65536)
-        filling = os.open(f"/proc/self/fd/{writing}", os.O_WRONLY | os.O_NONBLOCK)
-        fill(filling)
-        begin = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-        assert time.monotonic() - begin < 15, "1.5 s, 4 s to release, and room for a slow machine"
-    finally:
-        process.kill()
-        process.wait()
-    for descriptor in (reading, writing, filling):
-        os.close(descriptor)
+    with full_pipe() as (reading, writing):
+        process = subprocess.Popen(command, env=env, stderr=writing, start_new_session=True)
+        try:
+            text = b""
+            while b"serving leaving" not in text:
+                text += os.read(reading, 65536)
+            fill(writing)
+            begin = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+            assert time.monotonic() - begin < 15, "1.5 s, 4 s to release, and room for a slow machine"
+        finally:
+            process.kill()
+            process.wait()
 
 
 def test_the_spans_of_the_drain_itself_reach_a_collector_that_answers(
     serve: Callable[..., Served], temporal_address: str, ran: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with collector() as (endpoint, names):
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+    with collector() as (variables, names):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
         served = serve(TEMPORAL__WORKER__FLUSH_TIMEOUT_S="20", **LEAVING)
         served.ready()
         workflow_id = start(temporal_address, Leaves, Job(body="sleeps", seconds=1))
@@ -94,7 +84,7 @@ def test_the_drain_is_on_the_page_of_metrics_while_it_goes_on(
 
 def test_sigterm_while_connecting_ends_it_at_once(serve: Callable[..., Served]) -> None:
     with black_hole() as silent:
-        served = serve(TEMPORAL__ADDRESS=silent.address)
+        served = serve(TEMPORAL__ADDRESS=silent.address, TEMPORAL__RPC_TIMEOUT_S="60")
         until(lambda: silent.connects, 20, 0.02)
         served.signal(signal.SIGTERM)
         assert served.wait(10) == 0

@@ -23,16 +23,8 @@ from tests.apps.leaving import evidence
 from tests.apps.leaving.activities import Job, Progress
 from tests.apps.leaving.workflows import Leaves
 from tests.local.dev_fleet import until
+from tests.worker.leaving import LEAVING
 from tests.worker.served import Served, result, start
-
-LEAVING = {"TEMPORAL__WORKER__PACKAGES": '["tests.apps.leaving"]'}
-
-
-@pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The file that bodies write to."""
-    monkeypatch.setenv(evidence.VARIABLE, str(tmp_path / "ran"))
-    return tmp_path / "ran"
 
 
 def steps(ran: Path, workflow_id: str) -> list[int]:
@@ -49,9 +41,8 @@ def test_a_leaving_worker_hands_over_at_the_next_checkpoint_and_no_step_is_done_
     job = Job(body=body, steps=60, step_s=0.1, heartbeat_s=30)
     workflow_id = start(temporal_address, Leaves, job)
     until(lambda: steps(ran, workflow_id), 15)
-    other = serve(**LEAVING)
-    other.ready()
     leaving.signal(signal.SIGTERM)
+    other = serve(**LEAVING)
     assert leaving.wait(30) == 3
     # More than once, when a poll of the leaving worker that was still open had the next attempt too.
     assert re.search(r"0 finished, [1-9] handed over, 0 released, 0 abandoned", leaving.text())
@@ -63,12 +54,12 @@ def test_a_leaving_worker_hands_over_at_the_next_checkpoint_and_no_step_is_done_
 def test_the_last_attempt_is_left_to_finish(serve: Callable[..., Served], temporal_address: str, ran: Path) -> None:
     leaving = serve("--drain-timeout", "60", **LEAVING)
     leaving.ready()
-    workflow_id = start(temporal_address, Leaves, Job(body="exports", steps=20, step_s=0.1, heartbeat_s=30, attempts=1))
+    workflow_id = start(temporal_address, Leaves, Job(body="exports", steps=40, step_s=0.1, heartbeat_s=30, attempts=1))
     until(lambda: steps(ran, workflow_id), 15)
     leaving.signal(signal.SIGTERM)
     assert leaving.wait(30) == 0
     assert "1 finished, 0 handed over, 0 released, 0 abandoned" in leaving.text()
-    assert steps(ran, workflow_id) == list(range(20))
+    assert steps(ran, workflow_id) == list(range(40))
 
 
 def test_a_killed_worker_costs_the_heartbeat_timeout_and_the_steps_since_the_last_heartbeat(
@@ -76,12 +67,12 @@ def test_a_killed_worker_costs_the_heartbeat_timeout_and_the_steps_since_the_las
 ) -> None:
     killed = serve(**LEAVING)
     killed.ready()
-    workflow_id = start(temporal_address, Leaves, Job(body="exports", steps=50, step_s=0.1, heartbeat_s=2))
+    workflow_id = start(temporal_address, Leaves, Job(body="exports", steps=60, step_s=0.1, heartbeat_s=2))
     until(lambda: len(steps(ran, workflow_id)) > 20, 20)
-    serve(**LEAVING).ready()
     killed.signal(signal.SIGKILL)
     killed.wait(5)
-    assert result(temporal_address, workflow_id) == 50
+    serve(**LEAVING)
+    until(lambda: evidence.lines(ran, "end", workflow_id), 60)
     first, second = evidence.lines(ran, "start", workflow_id)
     again = [n for n in steps(ran, workflow_id) if steps(ran, workflow_id).count(n) > 1]
     before = [line["at"] for line in evidence.lines(ran, "step", workflow_id) if line["pid"] == first["pid"]]
