@@ -13,8 +13,8 @@ from app.worker.activities import ledger
 from app.worker.activities.models import Payment, PaymentDetails
 from app.worker.registry import activity_defn
 
-TIMEOUT = timedelta(seconds=20)
-"""Ten times what the bank needs; below the drain, so no deploy cuts a payment."""
+TIMEOUT = timedelta(seconds=15)
+"""Many times what the bank needs; it fits into a drain, so no deploy cuts a payment."""
 LIMIT_CENTS = 1_000_000
 """The example's bank declines anything above."""
 

@@ -30,10 +30,10 @@
 {{- end -}}
 {{- /* What the code promises of a drain, see `fleet describe`; a worker would refuse to start for the same reason. */ -}}
 {{- if and $pool.finishSeconds (lt (float64 $pool.drainSeconds) (float64 $pool.finishSeconds)) -}}
-{{- $problems = append $problems (printf "queues.%s: drainSeconds (%v) is below %v, which its activities with on_drain=\"finish\" need to finish in a drain." $slug $pool.drainSeconds $pool.finishSeconds) -}}
+{{- $problems = append $problems (printf "queues.%s: drainSeconds (%v) is below %v, which its on_drain=\"finish\" activities need." $slug $pool.drainSeconds $pool.finishSeconds) -}}
 {{- end -}}
 {{- if and $pool.heartbeatSeconds (le (float64 $pool.drainSeconds) (float64 $pool.heartbeatSeconds)) -}}
-{{- $problems = append $problems (printf "queues.%s: drainSeconds (%v) is not above %v, the heartbeat_timeout of its activities with on_drain=\"hand_over\"." $slug $pool.drainSeconds $pool.heartbeatSeconds) -}}
+{{- $problems = append $problems (printf "queues.%s: drainSeconds (%v) is not above %v, the heartbeat_timeout of its on_drain=\"hand_over\" activities." $slug $pool.drainSeconds $pool.heartbeatSeconds) -}}
 {{- end -}}
 {{- if or (eq $slug "fleet-operator") (eq $slug "fleet-api") -}}
 {{- $problems = append $problems (printf "queues.%s: its Deployment would have the name of one of the chart's own; call the queue something else." $slug) -}}
