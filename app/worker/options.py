@@ -166,7 +166,7 @@ def activity_defaults(settings: ActivitySettings, promise: Promise) -> ActivityO
         "start_to_close_timeout": _delta(promise.start_to_close_s or settings.start_to_close_timeout_s),
         "schedule_to_close_timeout": _delta(settings.schedule_to_close_timeout_s),
         "schedule_to_start_timeout": _delta(settings.schedule_to_start_timeout_s),
-        "heartbeat_timeout": _delta(promise.heartbeat_s or settings.heartbeat_timeout_s),
+        "heartbeat_timeout": _delta(promise.heartbeat_over(settings)),
         "retry_policy": _retry(promise.retry or settings.retry),
     }
 

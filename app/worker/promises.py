@@ -59,7 +59,12 @@ class Promise:
 
         Raises pydantic.ValidationError where what is declared and what is configured do not fit together.
         """
-        return merged(configured, self.declared())
+        return merged(configured, {**self.declared(), "heartbeat_timeout_s": self.heartbeat_over(configured)})
+
+    def heartbeat_over(self, configured: ActivitySettings) -> float | None:
+        """The heartbeat timeout that holds; none where the configured one could never fire in the declared time."""
+        beat = self.heartbeat_s or configured.heartbeat_timeout_s
+        return None if self.start_to_close_s and beat and beat >= self.start_to_close_s else beat
 
     def __str__(self) -> str:
         return f'on_drain="{self.on_drain}"' if self.on_drain else ""

@@ -16,6 +16,7 @@ from temporalio.testing import ActivityEnvironment
 
 from app.core.config.model import ActivitySettings, Settings
 from app.worker import discovery, kept_promises, outrun
+from app.worker.options import activity_defaults
 from app.worker.promises import LATEST_TASK_S, Promise, broken
 from app.worker.queues import TaskQueue, task_queues
 from app.worker.registry import Registry, activity_defn
@@ -213,10 +214,20 @@ def test_a_setting_that_a_declaration_overrules_is_said_to_have_no_effect(regist
 
 def test_what_is_declared_and_configured_must_fit_together(registry: Registry) -> None:
     activity_defn(queue="q", start_to_close_timeout=9 * S)(work)
-    settings = Settings.model_validate({"temporal": {"activities": {"heartbeat_timeout_s": 10}}})
+    settings = Settings.model_validate(
+        {"temporal": {"activities": {"start_to_close_timeout_s": 5, "schedule_to_close_timeout_s": 8}}}
+    )
     (problem,) = kept_promises.misfits(registry, settings)
     assert problem.where.startswith("tests/worker/test_promises.py:")
-    assert "heartbeat_timeout_s (10) must be below start_to_close_timeout_s (9)" in problem.what
+    assert "schedule_to_close_timeout_s (8) is below start_to_close_timeout_s (9)" in problem.what
+
+
+def test_a_heartbeat_for_all_is_none_for_an_activity_that_is_over_before_it() -> None:
+    configured = ActivitySettings(heartbeat_timeout_s=10)
+    for promise, beat in ((Promise(9), None), (Promise(11), 10), (Promise(), 10), (Promise(9, 3), 3)):
+        assert promise.over(configured).heartbeat_timeout_s == beat
+        seconds = timedelta(seconds=beat) if beat else None
+        assert activity_defaults(configured, promise)["heartbeat_timeout"] == seconds, "a call gets the same"
 
 
 @pytest.mark.parametrize(
