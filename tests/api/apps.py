@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -41,3 +42,27 @@ def own_app() -> FastAPI:
         return (await client.start_workflow("Nobody", text, id=name, task_queue="nobody")).id
 
     return app
+
+
+def _endless() -> FastAPI:
+    app = FastAPI()
+    asked = asyncio.Event()
+
+    @app.get("/readyz")
+    async def readyz() -> bool:
+        return True
+
+    @app.get("/endless")
+    async def endless() -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    @app.get("/asked")
+    async def was_asked() -> bool:
+        return await asked.wait()
+
+    return app
+
+
+endless = _endless()
+"""A route of it never answers, and another one does when that has been asked."""

@@ -6,13 +6,14 @@ import asyncio
 from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from pydantic import BaseModel, Field
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from app.api.http.deps import get_temporal_service
+from app.api.http.leaving import wait_for
 from app.api.http.problems import root_cause
 from app.core.services.temporal.temporal_client import TemporalClientService
 from app.worker.activities.models import OrderId, OrderInput, OrderOutput
@@ -68,9 +69,11 @@ async def place_order(order: OrderInput, response: Response, temporal: Temporal)
 
 @router.get("/{order_id}")
 async def get_order(
-    order_id: OrderId, temporal: Temporal, wait: Annotated[float, Query(ge=0, le=MAX_WAIT_S)] = 0
+    request: Request, order_id: OrderId, temporal: Temporal, wait: Annotated[float, Query(ge=0, le=MAX_WAIT_S)] = 0
 ) -> OrderView:
     """Where an order stands now, or when it has ended, or when `wait` seconds have passed; 404 for one never placed.
+
+    It waits less when the API is being stopped: then the answer is where the order stands, as after `wait` seconds.
 
     The answer takes `wait` and temporal.rpc_timeout_s together at most, however many calls it needs. `step` is left
     out where no worker tells it in that time.
@@ -82,7 +85,7 @@ async def get_order(
         status = await _status(handle)
         if status == WorkflowExecutionStatus.RUNNING and wait:
             with suppress(TimeoutError, WorkflowFailureError):
-                await asyncio.wait_for(handle.result(), wait)
+                await wait_for(request, handle.result(), wait)
             status = await _status(handle)
         view = OrderView(order_id=order_id, workflow_id=handle.id, status=status.name.lower())
         if status != WorkflowExecutionStatus.RUNNING:
