@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 from fastapi import Body, Depends, FastAPI
+from fastapi.responses import PlainTextResponse
 from fastapi.testclient import TestClient
+from starlette.types import Receive, Scope, Send
 
 from app.api.http import problems
 from app.api.http.body_limit import BodyLimit
@@ -44,25 +46,16 @@ def own_app() -> FastAPI:
     return app
 
 
-def _endless() -> FastAPI:
-    app = FastAPI()
-    asked = asyncio.Event()
+_asked = asyncio.Event()
 
-    @app.get("/readyz")
-    async def readyz() -> bool:
-        return True
 
-    @app.get("/endless")
-    async def endless() -> None:
-        asked.set()
+async def endless(scope: Scope, receive: Receive, send: Send) -> None:
+    """An app without a framework: it is ready, /endless is never answered, and /asked is once that was asked for."""
+    if scope["type"] != "http":
+        raise NotImplementedError
+    if scope["path"] == "/endless":
+        _asked.set()
         await asyncio.Event().wait()
-
-    @app.get("/asked")
-    async def was_asked() -> bool:
-        return await asked.wait()
-
-    return app
-
-
-endless = _endless()
-"""A route of it never answers, and another one does when that has been asked."""
+    if scope["path"] == "/asked":
+        await _asked.wait()
+    await PlainTextResponse("yes")(scope, receive, send)

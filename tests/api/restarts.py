@@ -13,6 +13,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from httpx2 import AsyncClient, HTTPError, Response
@@ -73,20 +74,20 @@ class Callers:
     async def _keeping(self) -> None:
         async with AsyncClient(base_url=self._url, timeout=60) as client:
             while not self._stop.is_set():
-                await self.seen.ask("kept", lambda: client.get(self._ended))
+                await self.seen.ask("kept", partial(client.get, self._ended))
                 await asyncio.sleep(random.uniform(0, 0.1))
 
     async def _anew(self) -> None:
         while not self._stop.is_set():
             async with AsyncClient(base_url=self._url, timeout=60) as client:
                 order = {**ORDER, "order_id": str(uuid.uuid4())}
-                await self.seen.ask("anew", lambda client=client, order=order: client.post("/orders", json=order))
+                await self.seen.ask("anew", partial(client.post, "/orders", json=order))
             await asyncio.sleep(random.uniform(0, 0.1))
 
     async def _waiting(self) -> None:
         async with AsyncClient(base_url=self._url, timeout=60) as client:
             while not self._stop.is_set():
-                await self.seen.ask("waiting", lambda: client.get(self._open))
+                await self.seen.ask("waiting", partial(client.get, self._open))
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
@@ -77,10 +76,10 @@ async def wait_for(request: Request, work: Awaitable[T], timeout_s: float) -> T:
 
     Raises TimeoutError after `timeout_s` seconds, and at once when the API leaves or the caller has hung up.
     """
-    waits = [asyncio.ensure_future(work), asyncio.create_task(_hung_up(request))]
+    wanted = asyncio.ensure_future(work)
+    waits: list[asyncio.Future[Any]] = [wanted, asyncio.create_task(_hung_up(request))]
     if closing := getattr(request.state, _CLOSING, None):
         waits.append(asyncio.create_task(closing.wait()))
-    wanted = waits[0]
     try:
         await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if not wanted.done():
@@ -89,8 +88,6 @@ async def wait_for(request: Request, work: Awaitable[T], timeout_s: float) -> T:
     finally:
         for each in waits:
             each.cancel()
-        with suppress(asyncio.CancelledError):
-            await asyncio.gather(*waits, return_exceptions=True)
 
 
 async def _hung_up(request: Request) -> None:

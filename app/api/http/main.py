@@ -30,6 +30,7 @@ log = logging.getLogger("app.api")
 FINISH_REQUESTS_S = 10
 LINGER_S = 0.5
 """How long open connections are read after the last new one: for requests that are on their way."""
+LINGER_LOOKS = 20
 CUT_S = 1.0
 """For the answers of what was cut."""
 KEEP_ALIVE_S = 75
@@ -85,9 +86,9 @@ class Front(uvicorn.Server):
             for server in self.servers:
                 server.close()
             self._steps.close()
-            linger = asyncio.get_running_loop().time() + LINGER_S
-            while self.server_state.connections and asyncio.get_running_loop().time() < linger:
-                await asyncio.sleep(0.02)
+            for _ in range(LINGER_LOOKS):
+                if self.server_state.connections:
+                    await asyncio.sleep(LINGER_S / LINGER_LOOKS)
         self.should_exit = True
 
 
