@@ -176,7 +176,7 @@ def _ready_worker(fleet: DevFleet, queue: str, other: int = 0) -> int | None:
     """The pid of a worker that is ready, and not the `other` one."""
     for worker in fleet.workers(queue):
         if worker["pid"] != other:
-            with urllib.request.urlopen(f"{worker['health']}/readyz", timeout=5):
+            with urllib.request.urlopen(f"http://{worker['health']}/readyz", timeout=5):
                 return int(worker["pid"])
     return None
 

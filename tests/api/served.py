@@ -47,8 +47,8 @@ class Served:
         except urllib.error.HTTPError as error:
             return error.code
 
-    def ready(self) -> None:
-        until(lambda: self.status("/readyz") == 200, 30)
+    def ready(self, path: str = "/readyz") -> None:
+        until(lambda: self.status(path) == 200, 60)
 
     def connection(self) -> http.client.HTTPConnection:
         """One that is kept open between its requests, as its caller asks for, and never made again."""
@@ -70,11 +70,13 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, temporal: str, command: tuple[str, ...] = OURS, **settings: str) -> Iterator[Served]:
-    """A ready one."""
+def served(
+    folder: Path, temporal: str, command: tuple[str, ...] = OURS, alive: str = "/readyz", **settings: str
+) -> Iterator[Served]:
+    """One that answers 200 at `alive`."""
     one = Served(folder, temporal, command, **settings)
     try:
-        one.ready()
+        one.ready(alive)
         yield one
     finally:
         one.kill()

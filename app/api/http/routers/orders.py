@@ -10,9 +10,11 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from pydantic import BaseModel, Field
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from app.api.http.deps import get_temporal_service
+from app.api.http.idempotency import IdempotencyKey, Idempotent
 from app.api.http.leaving import wait_for
 from app.api.http.problems import root_cause
 from app.core.services.temporal.temporal_client import TemporalClientService
@@ -53,18 +55,30 @@ class OrderView(BaseModel):
 
 
 @router.post("", status_code=202)
-async def place_order(order: OrderInput, response: Response, temporal: Temporal) -> Placed:
-    """Start the order's workflow; its id is unique: the same order again, open or ended, answers 409."""
+async def place_order(
+    order: OrderInput, response: Response, temporal: Temporal, idempotency_key: IdempotencyKey = None
+) -> Placed:
+    """Start the order's workflow; its id is unique: the same order again, open or ended, answers 409.
+
+    With the `Idempotency-Key` that it came with, it gets the first answer again, and another order of that id 422.
+    """
+    once = Idempotent(idempotency_key, order)
+    workflow_id = _workflow_id(order.order_id)
     async with temporal.limit():
         client = await temporal.get_client()
-        handle = await OrderWorkflow.start_workflow(
-            client,
-            input=order,
-            id=_workflow_id(order.order_id),
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-        )
+        try:
+            handle = await OrderWorkflow.start_workflow(
+                client,
+                input=order,
+                id=workflow_id,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                memo=once.memo,
+            )
+            run_id = handle.result_run_id
+        except WorkflowAlreadyStartedError as taken:
+            run_id = await once.repeated(client, taken)
     response.headers["Location"] = f"/orders/{order.order_id}"
-    return Placed(order_id=order.order_id, workflow_id=handle.id, run_id=handle.result_run_id)
+    return Placed(order_id=order.order_id, workflow_id=workflow_id, run_id=run_id)
 
 
 @router.get("/{order_id}")
