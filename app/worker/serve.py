@@ -107,17 +107,19 @@ def main(argv: list[str] | None = None) -> None:
         fail(RegistrationError([Problem("temporal.enabled", what, remedy)]))
     # Each pool is a service of its own in traces.
     tracing.configure(f"worker-{arguments.queue[0]}" if len(arguments.queue or ()) == 1 else "worker")
-    _serve(settings, arguments.queue, arguments.connect_timeout)
+    _serve(settings, arguments.queue, arguments.connect_timeout, drain_chosen=arguments.drain_timeout is not None)
 
 
-def _serve(settings: Settings, queues: list[str] | None, connect_timeout_s: float | None) -> NoReturn:
+def _serve(
+    settings: Settings, queues: list[str] | None, connect_timeout_s: float | None, *, drain_chosen: bool
+) -> NoReturn:
     try:
-        registry = checked(settings, queues or ())
+        registry = checked(settings, queues or (), drain_chosen=drain_chosen)
     except RegistrationError as error:
         fail(error)
-    for doubt in doubts(settings):
-        log.warning(doubt)
     serving = list(dict.fromkeys(queues or registry.queues()))
+    for doubt in doubts(settings, serving, drain_chosen=drain_chosen):
+        log.warning(doubt)
     in_flight = InFlight()
     worker = settings.temporal.worker
     budget = DrainBudget(
