@@ -24,6 +24,7 @@ from app.worker.health import probe_server
 from app.worker.in_flight import InFlight
 from app.worker.manager import WorkerManager
 from app.worker.registry import Problem, RegistrationError
+from app.worker.release import Release
 from app.worker.reload import NO_DRAIN_S, Places, Reloader, end_with
 
 log = logging.getLogger("app.worker.serve")
@@ -126,7 +127,7 @@ def _serve(
         worker.unwind_timeout_s,
         worker.flush_timeout_s,
     )
-    watchdog = Watchdog(budget, in_flight)
+    watchdog = Watchdog(budget, in_flight, Release(settings.temporal, in_flight))
     manager = WorkerManager(registry, settings, serving, in_flight, watchdog.arm)
     try:
         health = probe_server(manager.state, worker.health_host, worker.health_port)

@@ -68,7 +68,7 @@ def test_the_grace_period_holds_the_whole_drain(
     assert orders.drain_timeout_s == drain_s
     assert orders.max_concurrent_activities == 7
     grace_s = pod["terminationGracePeriodSeconds"]
-    assert 0 <= grace_s - (budget.total_s + RELEASE_S + SLACK_S) < 1
+    assert 0 <= grace_s - (budget.total_s + SLACK_S) < 1
     assert drain_s + 15 <= grace_s < drain_s + 16
 
 

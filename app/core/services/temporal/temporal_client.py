@@ -21,7 +21,7 @@ from datetime import timedelta
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client, Plugin
 from temporalio.runtime import Runtime
-from temporalio.service import RetryConfig, RPCError
+from temporalio.service import RetryConfig, RPCError, RPCStatusCode
 
 from app.core.config.temporal import TemporalSettings
 from app.core.services.temporal import connection
@@ -47,6 +47,8 @@ class Health:
     ok: bool
     latency_s: float
     error: str = ""
+    namespace_missing: bool = False
+    """Temporal answers, and says that there is no such namespace."""
 
 
 class TemporalClientService:
@@ -133,7 +135,8 @@ class TemporalClientService:
                     raise TemporalUnavailable(self.address, "it runs and does not serve: see its log.")
                 await self._describe_namespace(client)
         except _Failures as error:
-            return Health(False, time.monotonic() - begin, unavailable(error, self._settings).args[0])
+            missing = isinstance(error, RPCError) and error.status == RPCStatusCode.NOT_FOUND
+            return Health(False, time.monotonic() - begin, unavailable(error, self._settings).args[0], missing)
         return Health(True, time.monotonic() - begin)
 
     async def verify(self) -> Client:
@@ -143,6 +146,21 @@ class TemporalClientService:
             await self._describe_namespace(client)
         except _Failures as error:
             raise unavailable(error, self._settings) from error
+        return client
+
+    async def renew(self) -> Client:
+        """A new connection, after server and namespace answered on it; the next calls use it.
+
+        Raises TemporalUnavailable when they do not; then the connection stays as it is.
+        """
+        stamp = connection.stamp(self._settings)
+        try:
+            credentials = connection.read(self._settings)
+            client = await self._connect(credentials)
+            await self._describe_namespace(client)
+        except _Failures as error:
+            raise unavailable(error, self._settings) from error
+        self._client, self._credentials, self._stamp, self._told = client, credentials, stamp, ""
         return client
 
     async def close(self) -> None:
