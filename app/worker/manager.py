@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from temporalio.client import Client
+from temporalio.service import RetryConfig
 
 from app.core.config import Settings
 from app.core.config.resolve import worker_settings
@@ -35,6 +36,8 @@ from app.worker.supervise import Pool
 log = logging.getLogger("app.worker.manager")
 
 HEALTH_CHECK_S = 5.0
+HELD_S = 600.0
+"""How long the result of finished work is told again while Temporal is away; the SDK's own way drops it after 10 s."""
 
 
 def identity(settings: Settings) -> str:
@@ -43,6 +46,17 @@ def identity(settings: Settings) -> str:
         return name
     host = socket.gethostname()
     return host if os.environ.get("KUBERNETES_SERVICE_HOST") else f"{os.getpid()}@{host}"
+
+
+def retry_of(settings: Settings, queues: Sequence[str]) -> RetryConfig:
+    """How the worker's client repeats its calls: for longer than any drain lasts, and soon after an outage has ended.
+
+    A result that is dropped is work done twice. When it is told too late, Temporal refuses it, which ends the retries.
+    """
+    worker = settings.temporal.worker
+    drain_s = max((worker_settings(settings, queue).drain_timeout_s for queue in queues), default=0.0)
+    held_s = max(HELD_S, drain_s + worker.unwind_timeout_s + worker.flush_timeout_s)
+    return RetryConfig(max_interval_millis=2000, max_elapsed_time_millis=round(held_s * 1000), max_retries=0)
 
 
 class WorkerManager:
@@ -71,6 +85,7 @@ class WorkerManager:
             plugins=[*plugins, in_flight.plugin()],
             runtime=runtime,
             identity=identity(settings),
+            retry=retry_of(settings, self._queues),
         )
 
     async def run(self, stop: asyncio.Event, *, connect_timeout_s: float | None = None) -> ExitCode:
