@@ -23,12 +23,13 @@ from app.core.exit import ExitCode
 from app.core.services.temporal.plugin import fleet_plugins
 from app.core.services.temporal.temporal_client import TemporalClientService, TemporalUnavailable
 from app.core.telemetry.runtime import worker_runtime
-from app.worker import versions
+from app.worker import outrun, versions
 from app.worker.build import build
 from app.worker.connect import NamespaceMissing, connect
 from app.worker.health import BEAT_S, WorkerState
 from app.worker.in_flight import InFlight
 from app.worker.poll_watch import PollWatch
+from app.worker.queues import task_queues
 from app.worker.registry import Registry
 from app.worker.sandbox import shared_modules
 from app.worker.supervise import Pool
@@ -82,7 +83,7 @@ class WorkerManager:
         plugins = fleet_plugins(shared_modules(registry, settings))
         self.service = TemporalClientService(
             settings.temporal,
-            plugins=[*plugins, in_flight.plugin()],
+            plugins=[*plugins, in_flight.plugin(), outrun.plugin(task_queues(registry, settings).values())],
             runtime=runtime,
             identity=identity(settings),
             retry=retry_of(settings, self._queues),
