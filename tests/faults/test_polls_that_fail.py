@@ -6,12 +6,12 @@ import time
 
 from grpc import StatusCode  # type: ignore[import-untyped]
 
-from tests.apps.faults import Rests
 from tests.faults.evidence import Evidence
+from tests.faults.runs import works
 from tests.local.dev_fleet import until
 from tests.parts.grpc_proxy import Proxy
 from tests.parts.relay import Relay
-from tests.worker.served import Served, result, start
+from tests.worker.served import Served
 
 SDK_PATIENCE_S = 60
 """What the SDK bears of refused polls before it raises anything."""
@@ -54,7 +54,7 @@ def test_a_worker_whose_connection_goes_nowhere_goes_on_with_a_new_one(
     with proxy.answering("Poll*", StatusCode.UNAVAILABLE, peers=zombie):
         unready(worker, "queue faults gets no work: Poll", 30)
         worker.ready()
-        assert result(temporal_address, start(temporal_address, Rests, 0.0)) == worker.process.pid
+        assert works(temporal_address) == worker.process.pid
     assert "Temporal answers on a new connection: the worker goes on with that one" in worker.text()
     assert len(evidence.lines("start")) == 1
 
@@ -64,7 +64,7 @@ def test_a_connection_that_is_cut_is_made_again_and_no_trouble(
 ) -> None:
     for _ in range(3):
         link.cut()
-        assert result(temporal_address, start(temporal_address, Rests, 0.0)) == worker.process.pid
+        assert works(temporal_address) == worker.process.pid
     assert worker.probe("/readyz")[0] == 200
     assert "do not come through" not in worker.text()
 
@@ -75,5 +75,5 @@ def test_an_address_that_points_elsewhere_is_followed(
     link.target = temporal_address  # past the proxy: another server of the same Temporal
     link.cut()
     before = proxy.calls.total()
-    assert result(temporal_address, start(temporal_address, Rests, 0.0)) == worker.process.pid
+    assert works(temporal_address) == worker.process.pid
     assert proxy.calls.total() == before
