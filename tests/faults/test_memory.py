@@ -38,6 +38,7 @@ def test_a_worker_above_its_ceiling_drains_finishes_its_work_and_leaves_with_0(
     start(temporal_address, Grows, LEAK_MIB)
     assert worker.wait(30) == 0
     assert f"MiB are above {ceiling} MiB (temporal.worker.max_memory): draining, for a new process" in worker.text()
+    faulty()  # the run's last workflow task
     assert outcome(temporal_address, in_hand) == worker.process.pid
     once(evidence, in_hand)
 
@@ -75,7 +76,10 @@ def test_a_share_is_of_the_limit_of_the_own_group_or_of_one_above(tmp_path: Path
 def test_the_work_of_a_worker_that_the_kernel_kills_for_its_memory_runs_elsewhere(
     faulty: Callable[..., Served], temporal_address: str, evidence: Evidence
 ) -> None:
-    hurried = {"TEMPORAL__ACTIVITIES__HEARTBEAT_TIMEOUT_S": "2"}
+    hurried = {
+        "TEMPORAL__ACTIVITIES__HEARTBEAT_TIMEOUT_S": "2",
+        "TEMPORAL__WORKER__STICKY_QUEUE_SCHEDULE_TO_START_TIMEOUT_MS": "100",
+    }
     with memory_limited(int(1.5 * LEAK_MIB) * MIB) as group:
         doomed = faulty(**hurried)
         group.add(doomed.process.pid)

@@ -35,6 +35,8 @@ class Proxy:
     certificate: Certificate | None = None
     client_authority: Path | None = None
     api_key: str = ""
+    old_api_key: str = ""
+    """Taken as well, while keys are rotated."""
     for_all: tuple[str, ...] = ("/GetSystemInfo", "/Check")
     """Methods that need no key; these are what the server's default authorizer allows everybody."""
     delays_s: dict[str, float] = field(default_factory=dict)
@@ -97,7 +99,8 @@ class _Forward(grpc.GenericRpcHandler):  # type: ignore[misc]
             if key not in self._proxy.keys:
                 self._proxy.keys.append(key)
         wanted = self._proxy.api_key
-        if wanted and key != f"Bearer {wanted}" and not method.endswith(self._proxy.for_all):
+        keys = (f"Bearer {wanted}", f"Bearer {self._proxy.old_api_key}")
+        if wanted and key not in keys and not method.endswith(self._proxy.for_all):
             context.abort(grpc.StatusCode.PERMISSION_DENIED, "Request unauthorized.")
         peer = context.peer()
         if fault := self._proxy.faults.met(name, peer, late=False):
