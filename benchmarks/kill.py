@@ -95,7 +95,8 @@ async def one_kill(client: Client, pair: Pair, evidence: Evidence, number: int) 
         await _start(evidence, h.id, 0) for h, owner in zip(waiting, owners, strict=True) if owner == f"w{number + 1}"
     ]
     await asyncio.to_thread(pair.replace)
-    await asyncio.wait_for(asyncio.gather(*(run.result() for run in [*waiting, *resting])), PATIENCE_S)
+    async with asyncio.timeout(PATIENCE_S):
+        await asyncio.gather(*(run.result() for run in waiting), *(run.result() for run in resting))
     others = [line.workflow_id for line in begun if line.pid != victim]
     return {
         "activities_s": [round(line.at - killed_at, 2) for line in again],

@@ -219,7 +219,7 @@ def summary(record: Record) -> str:
     )
     return "\n".join(
         [
-            "| rotations | with a cut | old refused | runs | failed or repeated tasks | restarts | processes that died |",
+            "| rotations | with a cut | old refused | runs | failed or repeated tasks | restarts | died |",
             "|---|---|---|---|---|---|---|",
             f"| {' | '.join(map(str, cells))} |",
         ]
