@@ -124,7 +124,7 @@ async def _start(evidence: Evidence, workflow_id: str, index: int) -> Line:
 def _spread(name: str, bound_s: float, seconds: Sequence[float]) -> str:
     if not seconds:
         return f"| {name} | 0 | - | - | - | {bound_s:g} s |"
-    last = statistics.quantiles(seconds, n=20)[-1] if len(seconds) > 1 else seconds[0]
+    last = statistics.quantiles(seconds, n=20, method="inclusive")[-1] if len(seconds) > 1 else seconds[0]
     return (
         f"| {name} | {len(seconds)} | {statistics.median(seconds):.1f} s | {last:.1f} s | {max(seconds):.1f} s "
         f"| {bound_s:g} s |"

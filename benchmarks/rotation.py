@@ -1,9 +1,13 @@
 """Do workers notice that their credentials change? `python -m benchmarks.rotation --until 60` (10 minutes)
 
 A worker process works behind a proxy that wants a client certificate and an API key. Every PERIOD_S both are replaced:
-for OVERLAP_S the old ones are taken as well, then they are refused, and with every third rotation all connections that
-were made with them are cut. A rotation is fine when each run that ended in it had one attempt of each task, the worker
-is the process that it was, no worker in it was started again, and the old certificate and the old key are refused.
+for OVERLAP_S the old ones are taken as well, then they are refused. No connection grows older than CONNECTION_AGE_S,
+as it is with Temporal's own frontends: the next one is made with the certificate of the moment. A rotation is fine when
+each run that ended in it had one attempt of each task, the worker is the process that it was, no worker in it was
+started again, and the old certificate and the old key are refused.
+
+--cuts resets every connection in each third rotation as well. What is on the wire in that moment is lost, and is done
+again after a timeout, whatever a client does: so those rotations show that it heals, not that nothing is repeated.
 """
 
 from __future__ import annotations
@@ -42,6 +46,7 @@ from tests.worker.served import Served
 PERIOD_S = 10.0
 OVERLAP_S = 9.0
 """A worker looks at its files every 5 s and tries what it finds."""
+CONNECTION_AGE_S = 12.0
 CUT_EVERY = 3
 CALLERS = 8
 FAILED = (
@@ -135,14 +140,14 @@ class Load:
 
 
 async def one_rotation(
-    credentials: Credentials, proxy: Proxy, link: Relay, worker: Served, load: Load, number: int
+    credentials: Credentials, proxy: Proxy, link: Relay, worker: Served, load: Load, number: int, cuts: bool
 ) -> dict[str, Any]:
     """One period, and what became of the work in it."""
     begin, runs, failed = time.monotonic(), load.runs, load.failed.copy()
     credentials.rotate(proxy)
     await asyncio.sleep(OVERLAP_S)
     credentials.end_old(proxy)
-    cut = number % CUT_EVERY == CUT_EVERY - 1
+    cut = cuts and number % CUT_EVERY == CUT_EVERY - 1
     if cut:
         link.cut()
     (_, old_pair, old_key), (_, pair, key) = credentials.before, credentials.now
@@ -159,11 +164,12 @@ async def one_rotation(
         "restarts": sum(float(n) for n in re.findall(r"^fleet_worker_restarts_total\{.*\} (\S+)", page, re.MULTILINE)),
         "alive": worker.process.poll() is None,
         "cut": cut,
+        "connections": link.connects,
         "old_refused": not any(old_works) and new_works,
     }
 
 
-async def run(address: str, folder: Path, record: Record, until: int) -> None:
+async def run(address: str, folder: Path, record: Record, until: int, cuts: bool) -> None:
     os.environ["FAULTS_EVIDENCE"] = str(folder / "evidence")
     credentials = Credentials(folder)
     client = await Client.connect(address, plugins=fleet_plugins())
@@ -184,7 +190,7 @@ async def run(address: str, folder: Path, record: Record, until: int) -> None:
             await asyncio.to_thread(worker.ready)
             callers = [asyncio.create_task(load.call(stop)) for _ in range(CALLERS)]
             for number in range(until - len(record.lines())):
-                result = await one_rotation(credentials, proxy, link, worker, load, number)
+                result = await one_rotation(credentials, proxy, link, worker, load, number, cuts)
                 record.add({"rotation": len(record.lines()) + 1, "pid": worker.process.pid, **result})
                 print(result, flush=True)
             stop.set()
@@ -198,7 +204,12 @@ async def run(address: str, folder: Path, record: Record, until: int) -> None:
 def _behind(address: str, credentials: Credentials) -> Iterator[tuple[Proxy, Relay]]:
     """A proxy that wants a certificate and a key, and the way to it."""
     with (
-        grpc_proxy(address, certificate=credentials.server_pair, client_authority=credentials.taken) as proxy,
+        grpc_proxy(
+            address,
+            certificate=credentials.server_pair,
+            client_authority=credentials.taken,
+            connections_age_s=CONNECTION_AGE_S,
+        ) as proxy,
         relay(proxy.address) as link,
     ):
         yield proxy, link
@@ -231,14 +242,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Rotate certificates and keys under a working worker.")
     parser.add_argument("--until", type=int, default=60, help="rotations on record when it ends")
     parser.add_argument("--summary", action="store_true", help="print what is on record, and do nothing")
+    parser.add_argument("--cuts", action="store_true", help="reset all connections in each third rotation")
     arguments = parser.parse_args()
-    record = Record("rotation")
+    record = Record("rotation-cuts" if arguments.cuts else "rotation")
     if not arguments.summary:
         folder = Path(tempfile.mkdtemp(prefix="fleet-rotation-"))
         (folder / "temporal").mkdir()
         with own_server(folder / "temporal") as (address, _):
             use(lab_settings(address))
-            asyncio.run(run(address, folder, record, arguments.until))
+            asyncio.run(run(address, folder, record, arguments.until, arguments.cuts))
     print(summary(record))
     sys.stdout.flush()
     # The SDK's threads may crash a normal exit (app.core.exit).

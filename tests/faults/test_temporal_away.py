@@ -17,6 +17,7 @@ from temporalio.client import Client
 from tests.faults.evidence import Evidence
 from tests.faults.runs import at_work, once, outcome
 from tests.local.dev_fleet import until
+from tests.mistakes.page import Outcome, Section, mistake
 from tests.parts.grpc_proxy import Proxy
 from tests.parts.relay import Relay
 from tests.worker.served import Served
@@ -82,8 +83,9 @@ def test_a_completion_whose_answer_is_lost_is_told_again_and_nothing_runs_twice(
     assert worker.probe("/readyz")[0] == 200
 
 
+@mistake("A namespace that is deleted under a worker")
 def test_a_namespace_that_is_deleted_ends_the_worker_soon_with_4(
-    faulty: Callable[..., Served], proxy: Proxy, temporal_address: str
+    page: Section, faulty: Callable[..., Served], proxy: Proxy, temporal_address: str
 ) -> None:
     name = f"doomed-{uuid.uuid4().hex[:8]}"
 
@@ -102,8 +104,7 @@ def test_a_namespace_that_is_deleted_ends_the_worker_soon_with_4(
     until(lambda: proxy.calls["PollActivityTaskQueue"] and proxy.calls["PollWorkflowTaskQueue"], 15)
     asyncio.run(delete())
     assert worker.wait(50) == 4  # the SDK alone: about 110 s
-    assert f"Namespace {name} is not found. Create it" in worker.text()
-    assert "A restart cannot help: giving up." in worker.text()
+    page.shows(Outcome.LOGGED, worker.text())
 
 
 def test_a_namespace_that_is_unknown_for_a_moment_ends_nothing(worker: Served, proxy: Proxy) -> None:

@@ -24,6 +24,8 @@ from tests.parts.authority import Certificate
 from tests.parts.grpc_faults import Fault, Faults
 
 _OPEN_CALLS = 256
+_GRACE_S = 70
+"""Longer than a poll; Temporal's own frontend.keepAliveMaxConnectionAgeGrace."""
 _LIMITS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
@@ -137,11 +139,19 @@ def grpc_proxy(
     certificate: Certificate | None = None,
     client_authority: Path | None = None,
     api_key: str = "",
+    connections_age_s: float | None = None,
 ) -> Iterator[Proxy]:
-    """A running proxy; `certificate` turns TLS on, `client_authority` asks for a certificate signed by it."""
+    """A running proxy; `certificate` turns TLS on, `client_authority` asks for a certificate signed by it.
+
+    `connections_age_s`: a connection of that age takes no new call (GOAWAY); those that are open may end, as Temporal's
+    frontends do it.
+    """
     proxy = Proxy(certificate=certificate, client_authority=client_authority, api_key=api_key)
     with grpc.insecure_channel(temporal_address, options=_LIMITS) as upstream:
         options = [*_LIMITS, ("grpc.so_reuseport", 0)]
+        if connections_age_s is not None:
+            age_ms, grace_ms = int(connections_age_s * 1000), _GRACE_S * 1000
+            options += [("grpc.max_connection_age_ms", age_ms), ("grpc.max_connection_age_grace_ms", grace_ms)]
         server = grpc.server(ThreadPoolExecutor(_OPEN_CALLS), [_Forward(proxy, upstream)], options=options)
         if certificate:
             asks = client_authority is not None
