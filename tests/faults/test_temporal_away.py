@@ -105,6 +105,7 @@ def test_a_namespace_that_is_deleted_ends_the_worker_soon_with_4(
     asyncio.run(delete())
     assert worker.wait(50) == 4  # the SDK alone: about 110 s
     page.shows(Outcome.LOGGED, worker.text())
+    assert "the budget" not in worker.text(), "the SDK's own shutdown, which may hang then, is not waited for"
 
 
 def test_a_namespace_that_is_unknown_for_a_moment_ends_nothing(worker: Served, proxy: Proxy) -> None:
