@@ -24,7 +24,10 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 T = TypeVar("T")
 
 HAND_OVER = "HandOver"
-RETRY_DELAY = timedelta(milliseconds=1)
+AT_ONCE = timedelta(milliseconds=1)
+"""The next attempt may come back here, while the last polls of this worker are open; then it does one step more."""
+ELSEWHERE = timedelta(seconds=2)
+"""Where attempts are counted: none is for a worker that leaves. Above main.POLL_INTERRUPT_WAIT_MS."""
 
 log = logging.getLogger("app.worker.hand_over")
 
@@ -32,13 +35,13 @@ _told: set[str] = set()
 
 
 class HandOver(ApplicationError):
-    """Ends an attempt because its worker leaves; Temporal starts the next one elsewhere at once."""
+    """Ends an attempt because its worker leaves; Temporal starts the next one after `delay`."""
 
-    def __init__(self) -> None:
+    def __init__(self, delay: timedelta = AT_ONCE) -> None:
         super().__init__(
             "this worker leaves; another one goes on from the last checkpoint",
             type=HAND_OVER,
-            next_retry_delay=RETRY_DELAY,
+            next_retry_delay=delay,
             category=ApplicationErrorCategory.BENIGN,
         )
 
@@ -59,7 +62,8 @@ def checkpoint(*details: Any) -> None:
             info.activity_type,
         )
     if activity.is_worker_shutdown() and can_hand_over(info):
-        raise HandOver
+        counted = info.retry_policy is not None and info.retry_policy.maximum_attempts
+        raise HandOver(ELSEWHERE if counted else AT_ONCE)
 
 
 @overload
