@@ -25,7 +25,7 @@ def build(
     """The worker of `queue`; `on_fatal_error` is the SDK's. Raises what the SDK raises."""
     view = task_queues(registry, settings)[queue]
     own = view.worker
-    return Worker(
+    worker = Worker(
         client,
         task_queue=queue,
         workflows=[handler.target for handler in view.workflows],
@@ -44,3 +44,7 @@ def build(
         deployment_config=versions.deployment_config(own),
         on_fatal_error=on_fatal_error,
     )
+    # A new worker repeats its calls in the SDK's way whatever its client says; one whose client is replaced, in the
+    # client's (core's init_worker and replace_client). So results outlast an outage: manager.retry_of.
+    worker.client = client
+    return worker

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from temporalio.client import Client
+from temporalio.service import RetryConfig
 
 from app.core.config import Settings
 from app.core.config.resolve import worker_settings
@@ -22,11 +23,13 @@ from app.core.exit import ExitCode
 from app.core.services.temporal.plugin import fleet_plugins
 from app.core.services.temporal.temporal_client import TemporalClientService, TemporalUnavailable
 from app.core.telemetry.runtime import worker_runtime
-from app.worker import versions
+from app.worker import outrun, versions
 from app.worker.build import build
-from app.worker.connect import connect
-from app.worker.health import WorkerState
+from app.worker.connect import NamespaceMissing, connect
+from app.worker.health import BEAT_S, WorkerState
 from app.worker.in_flight import InFlight
+from app.worker.poll_watch import PollWatch
+from app.worker.queues import task_queues
 from app.worker.registry import Registry
 from app.worker.sandbox import shared_modules
 from app.worker.supervise import Pool
@@ -34,6 +37,8 @@ from app.worker.supervise import Pool
 log = logging.getLogger("app.worker.manager")
 
 HEALTH_CHECK_S = 5.0
+HELD_S = 600.0
+"""How long the result of finished work is told again while Temporal is away; the SDK's own way drops it after 10 s."""
 
 
 def identity(settings: Settings) -> str:
@@ -42,6 +47,17 @@ def identity(settings: Settings) -> str:
         return name
     host = socket.gethostname()
     return host if os.environ.get("KUBERNETES_SERVICE_HOST") else f"{os.getpid()}@{host}"
+
+
+def retry_of(settings: Settings, queues: Sequence[str]) -> RetryConfig:
+    """How the worker's client repeats its calls: for longer than any drain lasts, and soon after an outage has ended.
+
+    A result that is dropped is work done twice. When it is told too late, Temporal refuses it, which ends the retries.
+    """
+    worker = settings.temporal.worker
+    drain_s = max((worker_settings(settings, queue).drain_timeout_s for queue in queues), default=0.0)
+    held_s = max(HELD_S, drain_s + worker.unwind_timeout_s + worker.flush_timeout_s)
+    return RetryConfig(max_interval_millis=2000, max_elapsed_time_millis=round(held_s * 1000), max_retries=0)
 
 
 class WorkerManager:
@@ -67,9 +83,10 @@ class WorkerManager:
         plugins = fleet_plugins(shared_modules(registry, settings))
         self.service = TemporalClientService(
             settings.temporal,
-            plugins=[*plugins, in_flight.plugin()],
+            plugins=[*plugins, in_flight.plugin(), outrun.plugin(task_queues(registry, settings).values())],
             runtime=runtime,
             identity=identity(settings),
+            retry=retry_of(settings, self._queues),
         )
 
     async def run(self, stop: asyncio.Event, *, connect_timeout_s: float | None = None) -> ExitCode:
@@ -88,6 +105,7 @@ class WorkerManager:
             self.state.phase = "running"
             log.info("serving %s as %s", ", ".join(self._queues), client.identity)
             watching.append(_watch("Temporal", self._watch_temporal(client)))
+            watching.append(_watch("polls", PollWatch(self.service, self.pools, self.state).run()))
             watching.append(_watch("versions", versions.watch(self.service, self._settings.temporal, self.state)))
             died = await _stop_or_death(stop, runs)
             self.state.phase = "draining"
@@ -120,15 +138,19 @@ class WorkerManager:
         """Shows the health threads that the loop turns; waits for nothing else."""
         while True:
             self.state.loop_turned_at = time.monotonic()
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(BEAT_S)
 
     async def _watch_temporal(self, client: Client) -> None:
         """Shows the health threads that Temporal answers, and gives the workers a new client when there is one."""
+        missing = NamespaceMissing(self.service.address)
         while True:
             health = await self.service.health_check()
             if health.ok:
                 self.state.temporal_answered_at = time.monotonic()
             self.state.problem = health.error
+            if gone := missing.after(health):
+                for pool in self.pools:
+                    pool.fail(gone)
             client = await self._rotate(client)
             await asyncio.sleep(HEALTH_CHECK_S)
 
