@@ -7,6 +7,7 @@ every heartbeat. They are rewritten where they are made, so that each trouble is
 from __future__ import annotations
 
 import logging
+import re
 import sysconfig
 import time
 import traceback
@@ -17,13 +18,14 @@ from types import FrameType
 from temporalio.worker import WorkflowInstance
 from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
 
-HEARTBEAT_SAID_S = 60.0
+SAID_AGAIN_S = 60.0
 
 _NOT_THEIRS = (
     "<",
     *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
     str(Path(__file__).parent / "workflows" / "base.py"),
 )
+_REPEATED = re.compile(r"sending worker heartbeat|gRPC call \w+ retried")
 _BLOCKED = "[TMPRL1101]"
 _IN_AN_ACTIVITY = "Workflow code only decides: do that in an activity."
 
@@ -101,16 +103,18 @@ def _short(file: str) -> str:
 
 
 class _Seldom(logging.Filter):
-    """Heartbeats fail together with everything else; one line in a minute is enough of them."""
+    """In an outage every call fails, for as long as it lasts; one line in a minute is enough of each."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._said_at = -HEARTBEAT_SAID_S
+        self._said_at: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if "sending worker heartbeat" not in record.getMessage():
+        repeated = _REPEATED.search(record.getMessage())
+        if repeated is None:
             return True
-        if time.monotonic() - self._said_at < HEARTBEAT_SAID_S:
+        now, what = time.monotonic(), repeated[0]
+        if now - self._said_at.get(what, -SAID_AGAIN_S) < SAID_AGAIN_S:
             return False
-        self._said_at = time.monotonic()
+        self._said_at[what] = now
         return True

@@ -63,3 +63,32 @@ async def _task_failure(c: Any, workflow_id: str) -> str:
         if event.HasField("workflow_task_failed_event_attributes"):
             return str(event.workflow_task_failed_event_attributes.failure.message)
     return "no failed task"
+
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from app.worker import sdk_logs
+
+
+def test_an_outage_is_told_once_a_minute_for_each_call(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sdk_logs.install()
+    core = logging.getLogger("temporalio.core")
+    for tries in range(6, 9):
+        core.warning("gRPC call respond_activity_task_completed retried %d times", tries)
+        core.warning("gRPC call poll_activity_task_queue retried %d times", tries)
+        core.warning("another trouble")
+    said = [record.getMessage() for record in caplog.records]
+    assert said.count("another trouble") == 3
+    assert [line for line in said if "retried" in line] == [
+        "gRPC call respond_activity_task_completed retried 6 times",
+        "gRPC call poll_activity_task_queue retried 6 times",
+    ]
+    monkeypatch.setattr(sdk_logs, "SAID_AGAIN_S", 0)
+    core.warning("gRPC call poll_activity_task_queue retried 9 times")
+    assert caplog.records[-1].getMessage().endswith("retried 9 times")
