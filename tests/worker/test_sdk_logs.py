@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from app.worker import sdk_logs
 from tests.apps import stuck
 from tests.local.dev_fleet import until
 from tests.worker.served import Served, client, start
@@ -63,15 +65,6 @@ async def _task_failure(c: Any, workflow_id: str) -> str:
         if event.HasField("workflow_task_failed_event_attributes"):
             return str(event.workflow_task_failed_event_attributes.failure.message)
     return "no failed task"
-
-
-from __future__ import annotations
-
-import logging
-
-import pytest
-
-from app.worker import sdk_logs
 
 
 def test_an_outage_is_told_once_a_minute_for_each_call(
