@@ -15,7 +15,7 @@ from app.core.config import Settings
 from app.core.config.model import ActivitySettings
 from app.core.config.resolve import activity_settings
 from app.worker.problems import Problem
-from app.worker.promises import broken, needs_s
+from app.worker.promises import broken, finishing_drain_s
 from app.worker.queues import TaskQueue
 from app.worker.registry import ACTIVITY, Handler, Registry
 
@@ -46,7 +46,7 @@ def contradictions(queues: Iterable[TaskQueue]) -> Iterator[Problem]:
     for queue in queues:
         by_reason: dict[tuple[str, str, str], list[Handler]] = {}
         for handler, options in _options(queue):
-            for reason in broken(handler.promise.on_drain, options, queue.worker.drain_timeout_s):
+            for reason in broken(handler.promise.on_drain, options, queue.worker):
                 by_reason.setdefault((str(handler.promise), *reason), []).append(handler)
         for (promise, fact, remedy), (first, *others) in by_reason.items():
             also = f" (so do {', '.join(f'{other.name}, {other.where}' for other in others)})" if others else ""
@@ -85,18 +85,15 @@ def shortened(queues: Iterable[TaskQueue]) -> Iterator[str]:
 
     None on a drain below a second, which says that nothing is waited for; `serve --reload` has such a one.
     """
-    found: list[tuple[Handler, float]] = []
     for queue in queues:
-        drain_s = queue.worker.drain_timeout_s
-        if drain_s >= 1:
-            found += (
-                (handler, options.start_to_close_timeout_s)
-                for handler, options in _options(queue)
-                if handler.promise.on_drain == "finish" and any(broken("finish", options, drain_s))
-            )
-    if found:
-        needed = needs_s(max(longest for _, longest in found))
-        yield f"--drain-timeout: {_named(found)} promises to finish in a drain, and would need {needed:g} s of it"
+        found = [
+            (handler, options.start_to_close_timeout_s)
+            for handler, options in _options(queue)
+            if handler.promise.on_drain == "finish" and any(broken("finish", options, queue.worker))
+        ]
+        if found and queue.worker.drain_timeout_s >= 1:
+            needed = finishing_drain_s(max(longest for _, longest in found), queue.worker)
+            yield f"--drain-timeout: {_named(found)} promises to finish in a drain, and would need {needed} s of it"
 
 
 def _options(queue: TaskQueue) -> Iterator[tuple[Handler, ActivitySettings]]:

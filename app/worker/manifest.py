@@ -15,7 +15,7 @@ import re
 from typing import Any
 
 from app.core.config import Settings
-from app.worker.promises import needs_s
+from app.worker.promises import finishing_drain_s
 from app.worker.queues import TaskQueue, task_queues
 from app.worker.registry import Handler, Problem, Registry
 
@@ -66,9 +66,14 @@ def _promised(queue: TaskQueue) -> dict[str, int]:
 
     At least finishSeconds for those that finish in it, above heartbeatSeconds for those that are handed over.
     """
-    promised = [(handler.promise.on_drain, queue.options[handler.name]) for handler in queue.activities]
-    finish = [needs_s(options.start_to_close_timeout_s) for word, options in promised if word == "finish"]
-    beats = [options.heartbeat_timeout_s or 0 for word, options in promised if word == "hand_over"]
+    finish: list[float] = []
+    beats: list[float] = []
+    for handler in queue.activities:
+        promised, options = handler.promise.on_drain, queue.options[handler.name]
+        if promised == "finish":
+            finish.append(finishing_drain_s(options.start_to_close_timeout_s, queue.worker))
+        if promised == "hand_over":
+            beats.append(options.heartbeat_timeout_s or 0)
     least = {"finishSeconds": finish, "heartbeatSeconds": beats}
     return {key: math.ceil(max(seconds)) for key, seconds in least.items() if seconds}
 

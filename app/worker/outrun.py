@@ -16,7 +16,7 @@ from temporalio import activity
 from temporalio.plugin import SimplePlugin
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from app.core.config.model import ActivitySettings
+from app.core.config.model import ActivitySettings, WorkerSettings
 from app.worker.promises import Promise, broken
 from app.worker.queues import TaskQueue
 
@@ -24,14 +24,14 @@ log = logging.getLogger("app.worker.outrun")
 
 Key = tuple[str, str]
 """Task queue and activity."""
-Promised = tuple[Promise, ActivitySettings, float]
-"""What was promised, with which options and in which drain (seconds)."""
+Promised = tuple[Promise, ActivitySettings, WorkerSettings]
+"""What was promised, with which options, and the settings of the worker whose drain it is."""
 
 
 def plugin(queues: Iterable[TaskQueue]) -> SimplePlugin:
     """The plugin for a client whose workers serve `queues`; one warning an activity and process."""
     promised = {
-        (queue.name, handler.name): (handler.promise, queue.options[handler.name], queue.worker.drain_timeout_s)
+        (queue.name, handler.name): (handler.promise, queue.options[handler.name], queue.worker)
         for queue in queues
         for handler in queue.activities
         if handler.promise.on_drain
@@ -44,8 +44,8 @@ def outrun(promised: Promised, info: activity.Info) -> str:
 
     Keywords of the call are what differs: options that break it by themselves were said at the start.
     """
-    promise, options, drain_s = promised
-    if any(broken(promise.on_drain, options, drain_s)):
+    promise, options, worker = promised
+    if any(broken(promise.on_drain, options, worker)):
         return ""
     given: dict[str, Any] = {
         "start_to_close_timeout_s": _seconds(info.start_to_close_timeout) or options.start_to_close_timeout_s,
@@ -54,7 +54,7 @@ def outrun(promised: Promised, info: activity.Info) -> str:
     if info.retry_policy:
         attempts = info.retry_policy.maximum_attempts
         given["retry"] = options.retry.model_copy(update={"maximum_attempts": attempts})
-    return "; ".join(fact for fact, _ in broken(promise.on_drain, options.model_copy(update=given), drain_s))
+    return "; ".join(fact for fact, _ in broken(promise.on_drain, options.model_copy(update=given), worker))
 
 
 class _Watch(Interceptor):

@@ -20,7 +20,7 @@ from typing import Any, Literal, cast, get_args
 from pydantic import ValidationError
 from temporalio.common import RetryPolicy
 
-from app.core.config.model import ActivitySettings, RetrySettings
+from app.core.config.model import ActivitySettings, RetrySettings, WorkerSettings
 from app.core.config.resolve import merged
 from app.core.config.section import TEN_YEARS_S
 from app.worker.problems import did_you_mean
@@ -28,7 +28,8 @@ from app.worker.problems import did_you_mean
 OnDrain = Literal["finish", "hand_over"]
 
 LATEST_TASK_S = 1.5
-"""How long after the begin of a drain a task may still arrive: the open polls end by themselves in this time."""
+LATEST_SHARE = 0.4
+"""Of the drain, at most; see `latest_task_s`."""
 
 
 @dataclass(frozen=True)
@@ -134,18 +135,18 @@ def read(
     return promise, reading.wrong
 
 
-def broken(promised: OnDrain | None, options: ActivitySettings, drain_s: float) -> Iterator[tuple[str, str]]:
-    """Why `options` cannot keep what was promised, where a drain gives `drain_s` seconds: (fact, remedy) of each."""
-    longest, heartbeat = options.start_to_close_timeout_s, options.heartbeat_timeout_s
-    if promised == "finish" and needs_s(longest) > drain_s:
+def broken(promised: OnDrain | None, options: ActivitySettings, worker: WorkerSettings) -> Iterator[tuple[str, str]]:
+    """Why `options` cannot keep what was promised, in the drain of `worker`: (fact, remedy) of each."""
+    longest, heartbeat, drain_s = options.start_to_close_timeout_s, options.heartbeat_timeout_s, worker.drain_timeout_s
+    left_s = drain_s - latest_task_s(worker)
+    if promised == "finish" and longest > left_s:
         fact = (
-            f"it may take {longest:g} s (start_to_close_timeout), a drain gives {drain_s:g} s, and a task may still "
-            f"arrive {LATEST_TASK_S:g} s after that began"
+            f"it may take {longest:g} s (start_to_close_timeout), and a drain of {drain_s:g} s has {left_s:g} s left "
+            "when the last tasks arrive"
         )
-        lower = f"lower the timeout to {drain_s - LATEST_TASK_S:g} s, " if drain_s > LATEST_TASK_S else ""
         remedy = (
-            f"Raise the queue's drain_timeout_s (drainSeconds in the chart) to {math.ceil(needs_s(longest))}, "
-            f'{lower}or declare on_drain="hand_over".'
+            f"Raise the queue's drain_timeout_s (drainSeconds in the chart) to {finishing_drain_s(longest, worker)}, "
+            f'lower the timeout to {left_s:g} s, or declare on_drain="hand_over".'
         )
         yield fact, remedy
     if promised == "hand_over" and heartbeat is None:
@@ -165,9 +166,17 @@ def broken(promised: OnDrain | None, options: ActivitySettings, drain_s: float) 
         )
 
 
-def needs_s(start_to_close_s: float) -> float:
-    """The drain that finishes an activity, whenever it arrives."""
-    return start_to_close_s + LATEST_TASK_S
+def latest_task_s(worker: WorkerSettings) -> float:
+    """How long after the begin of a drain a task may still arrive, with a poll that was open then; in seconds."""
+    return min(LATEST_TASK_S, LATEST_SHARE * worker.drain_timeout_s)
+
+
+def finishing_drain_s(start_to_close_s: float, worker: WorkerSettings) -> int:
+    """The shortest drain, in whole seconds, in which such an activity ends whenever it arrives."""
+    drain_s = math.ceil(start_to_close_s)
+    while drain_s - latest_task_s(worker.model_copy(update={"drain_timeout_s": float(drain_s)})) < start_to_close_s:
+        drain_s += 1
+    return drain_s
 
 
 def _one(line: Any) -> str:

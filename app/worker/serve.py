@@ -16,7 +16,7 @@ from app.core.config.load import load_settings
 from app.core.config.resolve import without_override, worker_settings
 from app.core.exit import ExitCode, fail, finish
 from app.core.telemetry import logs, tracing
-from app.worker import sdk_logs
+from app.worker import blocked, memory, sdk_logs
 from app.worker.check import checked
 from app.worker.discovery import doubts
 from app.worker.drain import DrainBudget, Watchdog, on_signals
@@ -135,6 +135,8 @@ def _serve(
         fail(error)
     health.start()
     log.info("health and metrics on %s", health.address)
+    blocked.watch(manager.state)
+    memory.watch(worker.max_memory)
 
     async def run() -> NoReturn:
         loop = asyncio.get_running_loop()

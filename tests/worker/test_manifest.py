@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 import subprocess
 import sys
 
 import pytest
 import yaml
 
-from app.core.config.model import Settings
+from app.core.config.model import Settings, WorkerSettings
 from app.worker.manifest import manifest_yaml, other_manifest, queue_manifest, registry_digest, slug
-from app.worker.promises import LATEST_TASK_S, Promise
+from app.worker.promises import Promise, finishing_drain_s
 from app.worker.registry import Handler, Registry
 
 
@@ -60,7 +59,7 @@ def promising(promise: Promise) -> Registry:
 
 def test_it_says_what_drain_the_promises_need() -> None:
     finish = queue_manifest(promising(Promise(20, on_drain="finish")), Settings(), "r")["queues"]["q"]
-    assert finish["finishSeconds"] == math.ceil(20 + LATEST_TASK_S)
+    assert finish["finishSeconds"] == finishing_drain_s(20, WorkerSettings())
     over = queue_manifest(promising(Promise(heartbeat_s=9.5, on_drain="hand_over")), Settings(), "r")["queues"]["q"]
     assert over["heartbeatSeconds"] == 10
     assert "finishSeconds" not in over

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import math
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, cast
@@ -14,15 +13,17 @@ from temporalio import activity
 from temporalio.common import RetryPolicy
 from temporalio.testing import ActivityEnvironment
 
-from app.core.config.model import ActivitySettings, Settings
+from app.core.config.model import ActivitySettings, Settings, WorkerSettings
 from app.worker import discovery, kept_promises, outrun
 from app.worker.options import activity_defaults
-from app.worker.promises import LATEST_TASK_S, Promise, broken
+from app.worker.promises import Promise, broken, finishing_drain_s, latest_task_s
 from app.worker.queues import TaskQueue, task_queues
 from app.worker.registry import Registry, activity_defn
 
 S = timedelta(seconds=1)
-DRAIN_S = 60.0
+WORKER = WorkerSettings(drain_timeout_s=60)
+FITS = 60 - latest_task_s(WORKER)
+"""What an activity may take at most to end in the drain."""
 
 
 async def work() -> None: ...
@@ -97,9 +98,6 @@ def test_each_wrong_value_is_a_problem(registry: Registry, wrong: dict[str, Any]
     assert registry.queues()["q"], "and the activity is known all the same"
 
 
-FITS = DRAIN_S - LATEST_TASK_S
-
-
 @pytest.mark.parametrize(
     ("word", "options", "facts"),
     [
@@ -115,9 +113,18 @@ FITS = DRAIN_S - LATEST_TASK_S
     ],
 )
 def test_a_promise_is_broken_by(word: Any, options: dict[str, Any], facts: list[str]) -> None:
-    found = list(broken(word, ActivitySettings.model_validate(options), DRAIN_S))
+    found = list(broken(word, ActivitySettings.model_validate(options), WORKER))
     assert [any(what.startswith(fact) for what, _ in found) for fact in facts] == [True] * len(facts)
     assert len(found) == len(facts)
+
+
+@pytest.mark.parametrize("longest", [0.5, 2, 15, 59, 600])
+def test_the_drain_that_the_remedy_names_is_the_shortest_that_fits(longest: float) -> None:
+    options = ActivitySettings(start_to_close_timeout_s=longest)
+    least = finishing_drain_s(longest, WORKER)
+    assert not any(broken("finish", options, WorkerSettings(drain_timeout_s=least)))
+    if least > 1:
+        assert any(broken("finish", options, WorkerSettings(drain_timeout_s=least - 1)))
 
 
 def test_a_contradiction_names_the_activity_the_drain_and_the_ways_out(registry: Registry) -> None:
@@ -125,7 +132,7 @@ def test_a_contradiction_names_the_activity_the_drain_and_the_ways_out(registry:
     (told,) = problems(registry)
     assert told.startswith("tests/worker/test_promises.py:")
     assert 'activity work on queue "q" promises on_drain="finish", but it may take 90 s' in told
-    assert f"to {math.ceil(90 + LATEST_TASK_S)}, lower" in told
+    assert f"to {finishing_drain_s(90, WORKER)}, lower" in told
     assert f'lower the timeout to {FITS:g} s, or declare on_drain="hand_over"' in told
     assert problems(registry, queues={"q": {"worker": {"drain_timeout_s": 120}}}) == [], "a longer drain keeps it"
 
@@ -250,6 +257,6 @@ def test_a_heartbeat_for_all_is_none_for_an_activity_that_is_over_before_it() ->
 def test_a_call_outruns_a_promise_that_the_declaration_keeps(promise: Promise, given: Any, fact: str) -> None:
     base: dict[str, Any] = {"start_to_close_timeout": 20 * S, "heartbeat_timeout": None, "retry_policy": None}
     info = dataclasses.replace(ActivityEnvironment.default_info(), **{**base, **given})
-    told = outrun.outrun((promise, promise.over(ActivitySettings()), DRAIN_S), info)
+    told = outrun.outrun((promise, promise.over(ActivitySettings()), WORKER), info)
     assert told.startswith(fact)
     assert bool(told) == bool(fact)
