@@ -18,16 +18,19 @@ from app.core.services.temporal.temporal_client import TemporalUnavailable
 from app.worker.build import build
 from app.worker.health import WorkerState, probe_server
 from app.worker.in_flight import InFlight
+from app.worker.polls import Polls
 from app.worker.registry import registry
 from app.worker.supervise import RAN_WELL_S, RESTART_BACKOFF_S, Restarts, why
 from tests.apps.lab import workflows as lab
 from tests.parts.temporal import own_server, stop_server
-from tests.worker.pools import Running, lab_settings, running_manager
+from tests.worker.pools import NO_WAIT_S, Running, lab_settings, running_manager
 
 
 def run(address: str, body: Callable[[Running], Awaitable[None]], *queues: str, **worker: Any) -> ExitCode:
     """How the manager ended, during or after `body`."""
-    settings = lab_settings(address, worker={"packages": ["tests.apps.lab"], "drain_timeout_s": 5, **worker})
+    settings = lab_settings(
+        address, worker={"packages": ["tests.apps.lab"], "drain_timeout_s": 5, "polls_timeout_s": NO_WAIT_S, **worker}
+    )
 
     async def main() -> ExitCode:
         async with asyncio.timeout(60), running_manager(settings, *queues) as running:
@@ -120,7 +123,7 @@ def test_after_its_last_restart_the_other_pools_drain_and_the_code_is_5(
         await holds(lambda: any(body.workflow_id == handle.id for body in in_flight.running.values()))
         await end_worker(running, "lab-other")
         # The SDK refuses a second worker of one build for one queue in a process: so the restart fails.
-        squatter = build(registry, get_settings(), "lab-other", running.client, nothing)
+        squatter = build(registry, get_settings(), "lab-other", running.client, nothing, Polls())
         await asyncio.shield(running.ending)
         del squatter
         events = [event async for event in handle.fetch_history_events()]

@@ -99,10 +99,13 @@ def main(argv: list[str] | None = None) -> None:
         signal.signal(number, lambda received, _: os._exit(128 + received))
     parser = argparse.ArgumentParser(prog="python -m app.api.http.main", description="Serve the HTTP front.")
     parser.add_argument("app", nargs="?", default="app.api.http.app:app", metavar="MODULE:ATTRIBUTE", help="of ASGI")
+    parser.add_argument("--host", help="address that it listens on (default: api.host)")
+    parser.add_argument("--port", type=int, help="its port (default: api.port)")
     arguments = parser.parse_args(argv)
+    given = {name: value for name in ("host", "port") if (value := getattr(arguments, name)) is not None}
     logs.configure()
     try:
-        settings = use(load_settings()).api
+        settings = use(load_settings({"api": given} if given else None)).api
     except ConfigError as error:
         fail(error)
     tracing.configure("api")
