@@ -21,6 +21,8 @@ from typing import Any, TypeVar, overload
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from app.worker import registry
+
 T = TypeVar("T")
 
 HAND_OVER = "HandOver"
@@ -50,7 +52,8 @@ def checkpoint(*details: Any) -> None:
     """Heartbeat `details`, which `resumed` gives to the next attempt; raises HandOver when this worker is leaving.
 
     In an async body and in a sync one. On its last attempt, where handing over would be failing, a body is left to
-    finish; so is a local activity, which has no heartbeats. Raises RuntimeError outside an activity.
+    finish; so is one that is declared with on_drain="finish", and a local activity, which has no heartbeats. Raises
+    RuntimeError outside an activity.
     """
     info = _info("checkpoint()")
     activity.heartbeat(*details)
@@ -95,10 +98,12 @@ def resumed(default: Any, as_type: type[Any] | None = None) -> Any:
 
 
 def can_hand_over(info: activity.Info) -> bool:
-    """Whether Temporal would start another attempt after a HandOver."""
+    """Whether Temporal would start another attempt after a HandOver, and nobody promised that this one finishes."""
+    handlers = registry.registry.queues().get(info.task_queue, ())
+    finishes = any(one.name == info.activity_type and one.promise.on_drain == "finish" for one in handlers)
     policy = info.retry_policy
-    if info.is_local or policy is None:
-        return not info.is_local
+    if info.is_local or finishes or policy is None:
+        return not (info.is_local or finishes)
     last = policy.maximum_attempts and info.attempt >= policy.maximum_attempts
     return not last and HAND_OVER not in (policy.non_retryable_error_types or ())
 

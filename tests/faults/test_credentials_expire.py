@@ -86,5 +86,6 @@ def test_a_drain_whose_certificate_expires_ends_with_the_renewed_one_and_nothing
     worker.signal(signal.SIGTERM)
     papers.renew(papers.expire(proxy, link))
     assert worker.wait(40) == 0
+    faulty(**papers.settings())  # the run's last workflow task
     assert outcome(temporal_address, workflow_id) == worker.process.pid
     once(evidence, workflow_id)

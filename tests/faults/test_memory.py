@@ -16,6 +16,7 @@ from tests.apps.faults import Grows
 from tests.faults.evidence import Evidence
 from tests.faults.runs import at_work, once, outcome
 from tests.local.dev_fleet import until
+from tests.mistakes.page import Outcome, Section, mistake
 from tests.parts.cgroup import memory_limited
 from tests.worker.served import Served, start
 
@@ -29,24 +30,39 @@ def young(age_s: float) -> list[str]:
     return [part.replace("{age}", str(age_s)) for part in YOUNG]
 
 
+@mistake("A worker above its memory ceiling")
 def test_a_worker_above_its_ceiling_drains_finishes_its_work_and_leaves_with_0(
-    faulty: Callable[..., Served], temporal_address: str, evidence: Evidence
+    page: Section, faulty: Callable[..., Served], temporal_address: str, evidence: Evidence
 ) -> None:
     ceiling = memory.resident_bytes() // MIB + LEAK_MIB // 2
     worker = faulty(command=young(0.0), TEMPORAL__WORKER__MAX_MEMORY=f"{ceiling}Mi")
     in_hand = at_work(temporal_address, evidence, 3.0)
     start(temporal_address, Grows, LEAK_MIB)
     assert worker.wait(30) == 0
-    assert f"MiB are above {ceiling} MiB (temporal.worker.max_memory): draining, for a new process" in worker.text()
+    page.shows(Outcome.LOGGED, worker.text())
+    faulty()  # the run's last workflow task
     assert outcome(temporal_address, in_hand) == worker.process.pid
     once(evidence, in_hand)
 
 
-def test_a_worker_whose_ceiling_is_too_low_says_so_and_serves_for_a_while(faulty: Callable[..., Served]) -> None:
+@mistake("A memory ceiling that is too low")
+def test_a_worker_whose_ceiling_is_too_low_says_so_and_serves_for_a_while(
+    page: Section, faulty: Callable[..., Served]
+) -> None:
     worker = faulty(command=young(4.0), TEMPORAL__WORKER__MAX_MEMORY="10Mi")
     until(lambda: "already; draining when it is 4 s old. If it needs that much, raise the ceiling." in worker.text(), 5)
     assert worker.process.poll() is None
+    page.shows(Outcome.LOGGED, worker.text())
     assert worker.wait(20) == 0
+
+
+@mistake("A memory ceiling without a limit")
+def test_a_share_of_no_limit_is_told_and_not_in_force(
+    page: Section, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(memory, "limit_bytes", lambda: None)
+    memory.watch("90%")
+    page.shows(Outcome.LOGGED, caplog.text)
 
 
 @pytest.mark.parametrize("text", ["10", "10MB", "0Mi", "101%", "-1Gi", "half"])
@@ -75,7 +91,10 @@ def test_a_share_is_of_the_limit_of_the_own_group_or_of_one_above(tmp_path: Path
 def test_the_work_of_a_worker_that_the_kernel_kills_for_its_memory_runs_elsewhere(
     faulty: Callable[..., Served], temporal_address: str, evidence: Evidence
 ) -> None:
-    hurried = {"TEMPORAL__ACTIVITIES__HEARTBEAT_TIMEOUT_S": "2"}
+    hurried = {
+        "TEMPORAL__ACTIVITIES__HEARTBEAT_TIMEOUT_S": "2",
+        "TEMPORAL__WORKER__STICKY_QUEUE_SCHEDULE_TO_START_TIMEOUT_MS": "100",
+    }
     with memory_limited(int(1.5 * LEAK_MIB) * MIB) as group:
         doomed = faulty(**hurried)
         group.add(doomed.process.pid)

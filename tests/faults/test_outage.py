@@ -17,12 +17,15 @@ from tests.apps.leaving import evidence
 from tests.apps.leaving.activities import Job
 from tests.apps.leaving.workflows import Leaves
 from tests.local.dev_fleet import until
-from tests.parts.temporal import own_server, ready, start_server, stop_server
+from tests.parts.temporal import freeze, own_server, ready, start_server, stop_server
 from tests.worker.leaving import LEAVING
 from tests.worker.served import Served, client, result, start
 
 OUTAGE_S = 18.0
 """More than the 8 to 14 s for which the SDK repeats a call by itself."""
+
+FROZEN_S = 32.0
+"""More than the 30 s after which the SDK's core gives a call up for good."""
 
 
 def begin(address: str, job: Job) -> str:
@@ -59,6 +62,27 @@ def test_results_and_failures_wait_for_temporal_in_a_drain_and_no_body_is_repeat
             assert len(evidence.lines(ran, "start")) == 3
         finally:
             stop_server(again)
+
+
+def test_a_result_that_a_frozen_server_has_swallowed_is_told_again(
+    serve: Callable[..., Served], tmp_path: Path, ran: Path
+) -> None:
+    (tmp_path / "server").mkdir()
+    with own_server(tmp_path / "server") as (address, server):
+        leaving = serve("--drain-timeout", "120", TEMPORAL__ADDRESS=address, **LEAVING)
+        leaving.ready()
+        workflow_id = begin(address, Job(body="sleeps", seconds=2))
+        until(lambda: evidence.lines(ran, "start"), 15)
+        freeze(server)
+        leaving.signal(signal.SIGTERM)
+        until(lambda: evidence.lines(ran, "end"), 15)
+        time.sleep(FROZEN_S)
+        assert leaving.process.poll() is None, "it holds what Temporal has not taken"
+        server.send_signal(signal.SIGCONT)
+        assert leaving.wait(60) == 0
+        serve(TEMPORAL__ADDRESS=address, **LEAVING).ready()
+        assert result(address, workflow_id) == "slept"
+        assert len(evidence.lines(ran, "start")) == 1
 
 
 def test_what_temporal_did_not_take_by_the_deadline_is_told_as_abandoned(

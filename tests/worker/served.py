@@ -42,6 +42,7 @@ class Served:
             "FLEET_TEMPORAL__WORKER__HEALTH_PORT": str(self.port),
             "FLEET_TEMPORAL__WORKER__PACKAGES": '["tests.apps.lab"]',
             "FLEET_TEMPORAL__WORKER__IDENTITY": "served",
+            "FLEET_TEMPORAL__WORKER__POLLS_TIMEOUT_S": "0.5",
             "FLEET_LOCAL__DATA_DIR": str(folder),
             **{f"FLEET_{name}": value for name, value in settings.items()},
         }

@@ -19,6 +19,7 @@ from temporalio.testing import ActivityEnvironment
 
 from app.core.services.temporal.payloads import LimitedPayloadConverter
 from app.worker.hand_over import HandOver, checkpoint, resumed
+from app.worker.registry import Registry, activity_defn
 from tests.apps.leaving import evidence
 from tests.apps.leaving.activities import Job, Progress
 from tests.apps.leaving.workflows import Leaves
@@ -136,6 +137,21 @@ def test_a_checkpoint_hands_over_where_another_attempt_would_follow(
         return None
 
     assert seen(body, leaving=leaving, **info) == after_s
+
+
+@pytest.mark.parametrize(("promised", "hands_over"), [("finish", False), ("hand_over", True), (None, True)])
+def test_what_is_declared_to_finish_finishes(registry: Registry, promised: Any, hands_over: bool) -> None:
+    @activity_defn(queue="exports", on_drain=promised)
+    async def export() -> None: ...
+
+    def body() -> bool:
+        try:
+            checkpoint(1)
+        except HandOver:
+            return True
+        return False
+
+    assert seen(body, leaving=True, task_queue="exports", activity_type="export") is hands_over
 
 
 def test_checkpoints_without_a_heartbeat_timeout_are_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -86,6 +86,11 @@ class WorkerSettings(Section):
     drain_timeout_s: Seconds = Field(
         default=60.0, description="After SIGTERM: time for the activities in hand to finish before they are cancelled."
     )
+    polls_timeout_s: Seconds = Field(
+        default=12.0,
+        description="In that time, on a queue with traffic: how long open polls may take to come home before they are "
+        "cut; at most 40 % of it counts. Temporal answers them within 10 s: with less, a dispatch may be lost.",
+    )
     unwind_timeout_s: Seconds = Field(default=5.0, description="After that: time for cancelled activities to clean up.")
     flush_timeout_s: Seconds = Field(default=3.0, description="After that: time to send the last spans and log lines.")
     termination_grace_s: Seconds | None = Field(
