@@ -2,8 +2,9 @@
 
 Two processes behind a load balancer that follows /readyz with a lag and retries nothing (tests/api/balancer.py); one
 after the other gets SIGTERM at a random moment and is started again. Callers keep connections, make new ones, and wait
-for an order to end (tests/api/restarts.py). --kind raw is uvicorn alone, as its documentation starts it, in the same
-place. It goes on from what benchmarks/results/api_restarts.jsonl has; --summary prints the table.
+for an order to end (tests/api/restarts.py). --kind raw is uvicorn alone in the same place, and "raw after preStop" with
+no new connections for as long before its SIGTERM as ours serves on after it. It goes
+on from what benchmarks/results/api_restarts.jsonl has; --summary prints the table.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from tests.api.served import OURS, served
 from tests.parts.temporal import own_server
 
 UVICORN = (sys.executable, "-m", "uvicorn", "--port", "{port}", "--timeout-graceful-shutdown", "10", "--no-access-log")
-KINDS = {"ours": OURS, "raw": (*UVICORN, "app.api.http.app:app")}
-DELAY_S = "3"
+RAW = (*UVICORN, "app.api.http.app:app")
+KINDS = {"ours": OURS, "raw": RAW, "raw after preStop": RAW}
+DELAY_S = 3
 
 
 def recorder(record: Record, kind: str) -> Callable[[Restart, Seen], None]:
@@ -48,9 +50,10 @@ def run(record: Record, kind: str, restarts: int, each: int) -> None:
     """Restart under load, `each` callers of each kind."""
     with tempfile.TemporaryDirectory(prefix="fleet-api-") as folder, ExitStack() as stack:
         temporal, _ = stack.enter_context(own_server(Path(folder)))
-        ours = {"API__SHUTDOWN_DELAY_S": DELAY_S} if kind == "ours" else {}
+        ours = {"API__SHUTDOWN_DELAY_S": str(DELAY_S)} if kind == "ours" else {}
+        pre_stop_s = DELAY_S if kind == "raw after preStop" else 0
         backends = [stack.enter_context(served(Path(folder), temporal, KINDS[kind], **ours)) for _ in range(2)]
-        asyncio.run(restarted(temporal, backends, restarts, each, recorder(record, kind)))
+        asyncio.run(restarted(temporal, backends, restarts, each, recorder(record, kind), pre_stop_s))
 
 
 def summary(record: Record) -> str:

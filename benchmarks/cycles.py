@@ -138,8 +138,10 @@ def _cycle(command: Command, folder: Path, *, early: bool) -> dict[str, Any]:
         process.wait(STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         hung = True
-        process.kill()
-        process.wait()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
     result |= {"code": process.returncode, "stop_s": round(time.monotonic() - begin, 2)}
     killed = early and process.returncode in KILLED
     leaks = ["it did not end"] if hung else []
@@ -223,6 +225,8 @@ def main() -> None:
     if arguments.summary:
         print(summary(record))
         return
+    # A shell lets programs in the background ignore Ctrl-C, and they hand that down to what they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     adopt_orphans()
     with tempfile.TemporaryDirectory(prefix="fleet-cycles-") as folder, own_server(Path(folder)) as (temporal, _):
         todo = [command for command in commands(temporal) if command.name in (arguments.only or [command.name])]

@@ -20,6 +20,8 @@ class Balancer:
     def __init__(self, ports: Sequence[int], every_s: float) -> None:
         self.port = 0
         self.ready: set[int] = set()
+        self.removed: set[int] = set()
+        """Backends that get no new connections although they are ready, as a pod's while its preStop runs."""
         self._ports = ports
         self._every_s = every_s
         self._turn: Iterator[int] = cycle(ports)
@@ -41,7 +43,9 @@ class Balancer:
 
     async def relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection of a client, to its end."""
-        port = next((port for port in (next(self._turn) for _ in self._ports) if port in self.ready), None)
+        port = next(
+            (port for port in (next(self._turn) for _ in self._ports) if port in self.ready - self.removed), None
+        )
         try:
             if port is None:
                 return

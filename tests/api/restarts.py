@@ -113,8 +113,12 @@ async def restarted(
     restarts: int,
     each: int = 4,
     done: Callable[[Restart, Seen], None] = lambda restart, seen: None,
+    pre_stop_s: float = 0,
 ) -> tuple[Seen, list[Restart]]:
-    """Restart the backends in turn under load, `restarts` times in all; `done` after each, with all seen so far."""
+    """Restart the backends in turn under load, `restarts` times in all; `done` after each, with all seen so far.
+
+    `pre_stop_s`: how long before its SIGTERM a backend gets no new connections any more, as with a preStop sleep.
+    """
     made: list[Restart] = []
     open_order, ended_order = await orders(temporal)
     async with balancer([backend.port for backend in backends]) as front:
@@ -122,11 +126,15 @@ async def restarted(
         for number in range(restarts):
             backend = backends[number % len(backends)]
             await asyncio.sleep(random.uniform(0.5, 1.5))
+            if pre_stop_s:
+                front.removed.add(backend.port)
+                await asyncio.sleep(pre_stop_s)
             begin = time.monotonic()
             code = await asyncio.to_thread(backend.stop)
             made.append(Restart(code, round(time.monotonic() - begin, 2)))
             backend.start()
             await asyncio.to_thread(backend.ready)
+            front.removed.discard(backend.port)
             async with asyncio.timeout(60):
                 while backend.port not in front.ready:
                     await asyncio.sleep(0.05)
