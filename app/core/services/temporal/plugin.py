@@ -42,6 +42,7 @@ _ALWAYS_SHARED = (
             "payload_types",
             "places",
             "problems",
+            "promises",
             "registry",
             "routing",
             "sdk_definitions",
