@@ -1,154 +1,210 @@
-"""How many dispatches does a rolling replacement of workers lose? `python -m benchmarks.drain --drains 25`
+"""What do rolling replacements of workers lose? `python -m benchmarks.drain --until 500`
 
-One queue with more work than slots, its single worker replaced again and again: the next one is ready, then the old one
-gets SIGTERM. An activity that the server had started and that ran nowhere comes back as attempt 2 after its
-start-to-close timeout: that is an orphan. Everything is real: server, processes, signals. Print one JSON line a run.
+Some workers share a queue of short activities, in workflows that are dense with them. One after the other is replaced:
+the next one works, then the old one gets SIGTERM with work in hand, and leaves while others are replaced. Bodies append
+a line when they start and when they end; afterwards the lines are held against Temporal's histories:
 
---poll-cancel switches the server's flag frontend.enableCancelWorkerPollsOnShutdown: compare runs of both, in turn, and
-state the machine's load, which decides.
+- orphaned: an attempt that the server started and no body saw; it comes back after its start-to-close timeout. For
+  workflow tasks, a WorkflowTaskTimedOut (start-to-close) in a history.
+- repeated: a body that ran more than once.
+
+Four variants: the fleet's worker and the SDK's with its defaults (benchmarks/drained/raw.py), each on a server with
+`frontend.enableCancelWorkerPollsOnShutdown` off and on. A chunk is some drains of one variant on a server of its own,
+and one line of results/drain.jsonl; the variants take turns, and a run goes on from what is there. `--until` counts the
+fleet's drains of each flag; the SDK gets a fifth. `--summary` prints the table.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import random
-import signal
-import subprocess
-import sys
+import statistics
 import tempfile
 import time
-import urllib.request
+import uuid
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from temporalio.client import Client
 
-from app.core.config import use
-from app.core.ports import free_port
 from app.core.services.temporal.plugin import fleet_plugins
-from app.local import server
-from tests.apps.lab import workflows as lab
-from tests.worker.pools import lab_settings
+from benchmarks.drained.body import TASK_QUEUE, Load
+from benchmarks.drained.evidence import Bodies, verdict
+from benchmarks.drained.workers import Left, Starter, server
+from benchmarks.record import Record
+from tests.parts.temporal import ready
 
-HOST = "127.0.0.1"
-CALLERS = 30
-SLOTS = 10
-START_TO_CLOSE_S = 8
+SIDES = ("fleet", "raw")
+FLAGS = ("off", "on")
+RAW_SHARE = 0.2
+LOAD = Load(activities=80, lanes=4)
+IN_HAND_LIMIT_S = 20.0
+COLUMNS = (
+    "worker",
+    "flag",
+    "drains",
+    "activities",
+    "per s",
+    "in hand at SIGTERM",
+    "orphaned activities",
+    "orphaned workflow tasks",
+    "sticky tasks left",
+    "repeated bodies",
+    "exit codes",
+    "seconds to exit: median, p95, max",
+)
 
 
-class RollingWorkers:
-    """One worker process at a time, each replaced while it works."""
+class Roll:
+    """The workers of one chunk, and those that leave."""
 
-    def __init__(self, folder: Path, address: str) -> None:
-        self._folder = folder
-        self._env = {
-            **os.environ,
-            "FLEET_TEMPORAL__ADDRESS": address,
-            "FLEET_TEMPORAL__WORKER__PACKAGES": '["tests.apps.lab"]',
-            "FLEET_TEMPORAL__WORKER__MAX_CONCURRENT_ACTIVITIES": str(SLOTS),
-            "FLEET_TEMPORAL__ACTIVITIES__START_TO_CLOSE_TIMEOUT_S": str(START_TO_CLOSE_S),
-        }
-        self._made = 0
-        self.codes: Counter[int] = Counter()
-        self.current = self._start()
+    def __init__(self, starter: Starter, bodies: Bodies, workers: int, pace_s: float) -> None:
+        self._starter = starter
+        self._bodies = bodies
+        self._pace_s = pace_s
+        self._leaving = ThreadPoolExecutor(64)
+        self._ends: list[Future[Left]] = []
+        self._live = [starter.start() for _ in range(workers)]
+        self.in_hand: list[int] = []
+        """Of each drain: bodies at work in the process when it got SIGTERM."""
 
-    def replace(self) -> None:
-        """Start the next one, then SIGTERM the old one and wait for its end."""
-        old, self.current = self.current, self._start()
-        time.sleep(random.uniform(0, 0.3))
-        self._end(old)
+    def drain_one(self) -> None:
+        """Replace the oldest worker."""
+        begin = time.monotonic()
+        self._live.append(self._starter.start())
+        self._wait(lambda: self._live[-1].pid in self._bodies.seen)
+        old = self._live.pop(0)
+        time.sleep(random.uniform(0, 0.1))
+        self._wait(lambda: self._bodies.at_work[old.pid] > 0)
+        old.terminate()
+        self.in_hand.append(self._bodies.at_work[old.pid])
+        self._ends.append(self._leaving.submit(old.left))
+        time.sleep(max(0.0, begin + self._pace_s - time.monotonic()))
+
+    def ended(self) -> list[Left]:
+        """How those that were drained have left; the others go on."""
+        return [end.result() for end in self._ends]
 
     def close(self) -> None:
-        self._end(self.current)
+        for worker in self._live:
+            worker.terminate()
+        for worker in self._live:
+            worker.left()
 
-    def _end(self, process: subprocess.Popen[bytes]) -> None:
-        process.send_signal(signal.SIGTERM)
-        self.codes[process.wait()] += 1
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        self._made += 1
-        port = free_port(HOST)
-        env = self._env | {
-            "FLEET_TEMPORAL__WORKER__HEALTH_PORT": str(port),
-            "FLEET_TEMPORAL__WORKER__IDENTITY": f"worker-{self._made}",
-        }
-        command = [sys.executable, "-m", "app.worker.main", "serve", "--queue", "lab"]
-        with (self._folder / f"worker-{self._made}.log").open("wb") as log:
-            process = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
-        while not _ready(port):
-            time.sleep(0.05)
-        return process
+    def _wait(self, true: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + IN_HAND_LIMIT_S
+        self._bodies.look()
+        while not true():
+            if time.monotonic() > deadline:
+                raise RuntimeError("a worker had nothing to do: more callers are needed")
+            time.sleep(0.005)
+            self._bodies.look()
 
 
-async def measure(address: str, workers: RollingWorkers, drains: int) -> dict[str, object]:
-    """Replace the worker `drains` times under load; what became of every activity."""
-    client = await Client.connect(address, plugins=fleet_plugins())
-    stop = asyncio.Event()
-    ids: list[str] = []
+async def chunk(side: str, flag: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Some drains of one variant."""
+    folder = Path(tempfile.mkdtemp(prefix="fleet-drain-"))
+    with server(folder, flag) as (address, process):
+        await ready(address, process, folder / "temporal.log")
+        client = await Client.connect(address, plugins=fleet_plugins())
+        bodies = Bodies(folder / "evidence")
+        stop, ids = asyncio.Event(), list[str]()
 
-    async def call(caller: int) -> None:
-        number = 0
-        while not stop.is_set():
-            workflow_id, number = f"drain-{caller}-{number}", number + 1
-            ids.append(workflow_id)
-            await lab.Slept.execute_workflow(client, input=random.uniform(0.05, 0.6), id=workflow_id)
+        async def call() -> None:
+            while not stop.is_set():
+                ids.append(f"drain-{uuid.uuid4()}")
+                await client.execute_workflow("Dense", LOAD, id=ids[-1], task_queue=TASK_QUEUE)
 
-    callers = [asyncio.create_task(call(caller)) for caller in range(CALLERS)]
-    begin = time.monotonic()
-    for _ in range(drains):
-        await asyncio.to_thread(workers.replace)
-    seconds = time.monotonic() - begin
-    stop.set()
-    await asyncio.gather(*callers)
-    attempts = [attempt for workflow_id in ids for attempt in await _attempts(client, workflow_id)]
-    await asyncio.to_thread(workers.close)
+        callers = [asyncio.create_task(call()) for _ in range(arguments.callers)]
+        starter = Starter(side, folder, address)
+        roll = await asyncio.to_thread(Roll, starter, bodies, arguments.workers, arguments.pace)
+        load: list[float] = []
+        begin, before = time.monotonic(), len(bodies.started)
+        for _ in range(arguments.chunk):
+            await asyncio.to_thread(roll.drain_one)
+            load.append(os.getloadavg()[0])
+        seconds, done = time.monotonic() - begin, len(bodies.started) - before
+        left = await asyncio.to_thread(roll.ended)
+        stop.set()
+        await asyncio.gather(*callers)
+        found = await verdict(client, ids, bodies)
+        await asyncio.to_thread(roll.close)
     return {
-        "drains": drains,
-        "activities": len(attempts),
-        "per_s": round(len(attempts) / seconds, 1),
-        "orphans": sum(attempt > 1 for attempt in attempts),
-        "exit_codes": dict(workers.codes),
-        "load_average": round(os.getloadavg()[0], 1),
+        "side": side,
+        "poll_cancel": flag,
+        "drains": len(left),
+        "per_s": round(done / seconds, 1),
+        **found,
+        "in_hand": sorted(roll.in_hand),
+        "exit_codes": dict(Counter(str(one.code) for one in left)),
+        "exit_s": sorted(round(one.seconds, 2) for one in left),
+        "load_1m": round(statistics.median(load), 1),
     }
 
 
-async def _attempts(client: Client, workflow_id: str) -> list[int]:
-    events = (await client.get_workflow_handle(workflow_id).fetch_history()).events
-    started = [e for e in events if e.HasField("activity_task_started_event_attributes")]
-    return [event.activity_task_started_event_attributes.attempt for event in started]
+def next_variant(record: Record, until: int) -> tuple[str, str] | None:
+    """The variant that lags behind most, None when all are done."""
+    shares = {}
+    for side in SIDES:
+        wanted = until if side == "fleet" else max(1, round(until * RAW_SHARE))
+        for flag in FLAGS:
+            shares[side, flag] = sum(line["drains"] for line in record.lines(side=side, poll_cancel=flag)) / wanted
+    side, flag = min(shares, key=lambda variant: shares[variant])
+    return None if shares[side, flag] >= 1 else (side, flag)
 
 
-def _ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://{HOST}:{port}/readyz", timeout=5):
-            return True
-    except OSError:
-        return False
+def summary(record: Record) -> str:
+    """The table of the docs: a row a variant."""
+    variants = [(side, flag, record.lines(side=side, poll_cancel=flag)) for side in SIDES for flag in FLAGS]
+    rows = [_row(*variant) for variant in variants if variant[2]]
+    return "\n".join([f"| {' | '.join(COLUMNS)} |", "|" + " --- |" * len(COLUMNS), *rows])
+
+
+def _row(side: str, flag: str, lines: list[dict[str, Any]]) -> str:
+    def total(key: str) -> int:
+        return sum(line[key] for line in lines)
+
+    in_hand = sorted(number for line in lines for number in line["in_hand"])
+    exit_s = sorted(seconds for line in lines for seconds in line["exit_s"])
+    codes = sum((Counter(line["exit_codes"]) for line in lines), Counter[str]())
+    cells = (
+        "ours" if side == "fleet" else "SDK's defaults",
+        flag,
+        total("drains"),
+        f"{total('activities'):,}",
+        f"{min(line['per_s'] for line in lines):g} to {max(line['per_s'] for line in lines):g}",
+        f"{in_hand[0]} to {in_hand[-1]}, median {statistics.median(in_hand):g}",
+        total("orphaned_activities"),
+        total("orphaned_workflow_tasks"),
+        total("sticky_waits"),
+        total("repeated_bodies"),
+        ", ".join(f"{code}: {count}" for code, count in codes.most_common()),
+        f"{statistics.median(exit_s):.1f}, {exit_s[int(0.95 * (len(exit_s) - 1))]:.1f}, {exit_s[-1]:.1f}",
+    )
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def main() -> None:
-    """Run it once; see the module's text."""
-    parser = argparse.ArgumentParser(description="Count the dispatches that rolling drains lose.")
-    parser.add_argument("--drains", type=int, default=25)
-    parser.add_argument("--poll-cancel", choices=["on", "off"], default="off")
+    """See the module's text."""
+    parser = argparse.ArgumentParser(description="Count what rolling replacements of workers lose.")
+    parser.add_argument("--until", type=int, default=500, help="drains of our worker with each flag")
+    parser.add_argument("--chunk", type=int, default=50, help="drains of one line")
+    parser.add_argument("--workers", type=int, default=4, help="at work at any time; those that leave come on top")
+    parser.add_argument("--callers", type=int, default=9, help="workflows that run side by side")
+    parser.add_argument("--pace", type=float, default=2.0, help="seconds from one replacement to the next, at least")
+    parser.add_argument("--results", default="drain", help="name of the file of results")
+    parser.add_argument("--summary", action="store_true", help="print the table of what is there")
     arguments = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="fleet-drain-"))
-    port = free_port(HOST)
-    line = server.command(folder, port, free_port(HOST))
-    flag = "frontend.enableCancelWorkerPollsOnShutdown="
-    line = [f"{flag}{str(arguments.poll_cancel == 'on').lower()}" if part.startswith(flag) else part for part in line]
-    with (folder / "temporal.log").open("wb") as log:
-        temporal = subprocess.Popen(line, stdout=log, stderr=log, start_new_session=True)
-    try:
-        use(lab_settings(f"{HOST}:{port}"))
-        result = asyncio.run(measure(f"{HOST}:{port}", RollingWorkers(folder, f"{HOST}:{port}"), arguments.drains))
-        print(json.dumps({"poll_cancel": arguments.poll_cancel, **result}), flush=True)
-    finally:
-        os.killpg(temporal.pid, signal.SIGTERM)
-        temporal.wait()
+    record = Record(arguments.results)
+    while not arguments.summary and (variant := next_variant(record, arguments.until)):
+        record.add(asyncio.run(chunk(*variant, arguments)))
+        print(record.lines()[-1], flush=True)
+    print(summary(record), flush=True)
     # The SDK's threads may crash a normal exit (app.core.exit).
     os._exit(0)
 

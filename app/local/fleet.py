@@ -35,6 +35,8 @@ log = logging.getLogger("app.local.fleet")
 WORKER_STAGE = 1
 """Workers stop after the API and before Temporal."""
 CRASH_PAUSE_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+POLLS_S = 1.5
+"""Of a drain for open polls, at most: here somebody waits for it with a hand on Ctrl-C."""
 HEALTHY_AFTER_S = 60.0
 """A process that ran this long starts the pauses anew."""
 
@@ -159,12 +161,14 @@ class ProcessFleet:
         pool.made += 1
         identity = f"{pool.queue}-{pool.made}"
         port = free_port("127.0.0.1")
+        polls_s = min(POLLS_S, self._settings.temporal.worker.polls_timeout_s)
         env = {
             **os.environ,
             **self._env,
             "FLEET_TEMPORAL__WORKER__IDENTITY": identity,
             "FLEET_TEMPORAL__WORKER__HEALTH_HOST": "127.0.0.1",
             "FLEET_TEMPORAL__WORKER__HEALTH_PORT": str(port),
+            "FLEET_TEMPORAL__WORKER__POLLS_TIMEOUT_S": str(polls_s),
             "OTEL_SERVICE_NAME": f"worker-{pool.queue}",
         }
         child = await self._children.start(

@@ -64,7 +64,7 @@ class Autoscaler:
         return {pool.name: decision for pool, decision in zip(pools, decisions, strict=True) if decision}
 
     async def _observe(self, pools: Sequence[Pool]) -> dict[str, Demand]:
-        queues = [QueueTypes(pool.policy.task_queue, pool.task_types) for pool in pools]
+        queues = [QueueTypes(p.policy.task_queue, p.task_types, p.policy.slots_per_replica) for p in pools]
         demands, problem, limit_s, beat_s = {}, "", OBSERVE_TIMEOUT_S, self.heartbeat_interval_s
         try:
             client = await asyncio.wait_for(self.client_factory(), limit_s)

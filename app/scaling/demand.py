@@ -36,6 +36,8 @@ class QueueTypes:
 
     task_queue: str
     task_types: tuple[str, ...]
+    slots_per_replica: int = 0
+    """Of workers that give out their slots themselves: their heartbeats tell which are in use, not which are free."""
 
 
 @dataclass(frozen=True)
@@ -158,14 +160,27 @@ def _demand(queue: QueueTypes, heartbeats: list[WorkerHeartbeat] | str, stats: _
     mine = None if isinstance(heartbeats, str) else [h for h in heartbeats if h.task_queue == queue.task_queue]
     answers = {kind: stats.get((queue.task_queue, kind)) for kind in queue.task_types}
     problems = dict.fromkeys(p for p in (heartbeats, *answers.values()) if isinstance(p, str))
-    types = tuple(_type_demand(kind, mine, answer) for kind, answer in answers.items())
-    return Demand(queue.task_queue, types, _loads(mine or []), at, "; ".join(problems))
+    types = tuple(_type_demand(queue, kind, mine, answer) for kind, answer in answers.items())
+    return Demand(queue.task_queue, types, _loads(queue, mine or []), at, "; ".join(problems))
 
 
-def _type_demand(kind: str, mine: list[WorkerHeartbeat] | None, answer: TaskQueueStats | str | None) -> TypeDemand:
+def _slots(heartbeat: WorkerHeartbeat, kind: str) -> WorkerSlotsInfo:
+    slots: WorkerSlotsInfo = getattr(heartbeat, f"{kind}_task_slots_info")
+    return slots
+
+
+def _total(slots: WorkerSlotsInfo, queue: QueueTypes) -> int:
+    if slots.slot_supplier_kind == "Custom":
+        return max(slots.current_used_slots, queue.slots_per_replica)
+    return slots.current_used_slots + slots.current_available_slots
+
+
+def _type_demand(
+    queue: QueueTypes, kind: str, mine: list[WorkerHeartbeat] | None, answer: TaskQueueStats | str | None
+) -> TypeDemand:
     stats = None if isinstance(answer, str) else answer
     running = [h for h in mine or () if h.status == RUNNING]
-    slots: list[WorkerSlotsInfo] = [getattr(h, f"{kind}_task_slots_info") for h in running]
+    slots = [_slots(h, kind) for h in running]
     used = sum(s.current_used_slots for s in slots)
     # A first heartbeat has no interval yet; the slots of four workers over the tasks of three is no service time.
     spans_s = [h.elapsed_since_last_heartbeat.ToMilliseconds() / 1000 for h in running]
@@ -178,21 +193,20 @@ def _type_demand(kind: str, mine: list[WorkerHeartbeat] | None, answer: TaskQueu
         dispatch_rate=stats.tasks_dispatch_rate if stats else None,
         rate_limited=stats.rate_limiting_active if stats else False,
         used_slots=None if mine is None else used,
-        total_slots=None if mine is None else used + sum(s.current_available_slots for s in slots),
+        total_slots=None if mine is None else sum(_total(s, queue) for s in slots),
         processed_per_s=sum(rates) if running and len(rates) == len(running) else None,
     )
 
 
-def _loads(mine: list[WorkerHeartbeat]) -> tuple[WorkerLoad, ...]:
+def _loads(queue: QueueTypes, mine: list[WorkerHeartbeat]) -> tuple[WorkerLoad, ...]:
     loads, processes = [], defaultdict[str, list[WorkerHeartbeat]](list)
     for heartbeat in mine:
         processes[heartbeat.worker_identity].append(heartbeat)
     for identity, every in processes.items():
         # A container restarted within its pod leaves a last heartbeat of its former self under the same identity.
         running = [h for h in every if h.status == RUNNING]
-        slots = [s for h in running or every for s in (h.workflow_task_slots_info, h.activity_task_slots_info)]
-        used = sum(s.current_used_slots for s in slots)
-        total = used + sum(s.current_available_slots for s in slots)
+        slots = [_slots(h, kind) for h in running or every for kind in queue.task_types]
+        used, total = sum(s.current_used_slots for s in slots), sum(_total(s, queue) for s in slots)
         loads.append(WorkerLoad(identity, used, total, not running, min(map(_age_s, every))))
     return tuple(loads)
 

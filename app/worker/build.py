@@ -11,6 +11,7 @@ from temporalio.worker import Worker
 
 from app.core.config import Settings
 from app.worker import versions
+from app.worker.polls import Polls, grace_s
 from app.worker.queues import task_queues
 from app.worker.registry import Registry
 
@@ -21,8 +22,12 @@ def build(
     queue: str,
     client: Client,
     on_fatal_error: Callable[[BaseException], Awaitable[None]],
+    polls: Polls,
 ) -> Worker:
-    """The worker of `queue`; `on_fatal_error` is the SDK's. Raises what the SDK raises."""
+    """The worker of `queue`; `on_fatal_error` is the SDK's. Raises what the SDK raises.
+
+    `polls` are to be quiesced before it is shut down: its own grace is what that leaves of the drain's time.
+    """
     view = task_queues(registry, settings)[queue]
     own = view.worker
     worker = Worker(
@@ -31,16 +36,16 @@ def build(
         workflows=[handler.target for handler in view.workflows],
         activities=[handler.target for handler in view.activities],
         activity_executor=ThreadPoolExecutor(view.threads, f"activity-{queue}") if view.threads else None,
-        max_concurrent_activities=own.max_concurrent_activities,
-        max_concurrent_workflow_tasks=own.max_concurrent_workflow_tasks,
-        max_concurrent_local_activities=own.max_concurrent_local_activities,
+        tuner=polls.tuner(
+            own.max_concurrent_workflow_tasks, own.max_concurrent_activities, own.max_concurrent_local_activities
+        ),
         max_concurrent_workflow_task_polls=own.max_concurrent_workflow_task_polls,
         max_concurrent_activity_task_polls=own.max_concurrent_activity_task_polls,
         max_activities_per_second=own.activities_per_second,
         max_task_queue_activities_per_second=own.queue_activities_per_second,
         sticky_queue_schedule_to_start_timeout=timedelta(milliseconds=own.sticky_queue_schedule_to_start_timeout_ms),
         max_cached_workflows=own.workflow_cache_size,
-        graceful_shutdown_timeout=timedelta(seconds=own.drain_timeout_s),
+        graceful_shutdown_timeout=timedelta(seconds=grace_s(own)),
         deployment_config=versions.deployment_config(own),
         on_fatal_error=on_fatal_error,
     )

@@ -27,8 +27,8 @@ from app.worker.release import Release
 
 log = logging.getLogger("app.worker.drain")
 
-LEAVE_S = 0.6
-"""For spans and log lines after a release: less than release.RETRY_DELAY_S, when the next attempts begin."""
+LEAVE_S = 0.5
+"""For spans and log lines after a release: the next attempts begin at release.RETRY_DELAY_S."""
 LAST_S = 0.5
 
 

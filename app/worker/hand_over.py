@@ -21,10 +21,15 @@ from typing import Any, TypeVar, overload
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from app.worker import registry
+
 T = TypeVar("T")
 
 HAND_OVER = "HandOver"
-RETRY_DELAY = timedelta(milliseconds=1)
+AT_ONCE = timedelta(milliseconds=1)
+"""The next attempt may come back here, while the last polls of this worker are open; then it does one step more."""
+ELSEWHERE = timedelta(seconds=2)
+"""Where attempts are counted: none is for a worker that leaves. Above main.POLL_INTERRUPT_WAIT_MS."""
 
 log = logging.getLogger("app.worker.hand_over")
 
@@ -32,13 +37,13 @@ _told: set[str] = set()
 
 
 class HandOver(ApplicationError):
-    """Ends an attempt because its worker leaves; Temporal starts the next one elsewhere at once."""
+    """Ends an attempt because its worker leaves; Temporal starts the next one after `delay`."""
 
-    def __init__(self) -> None:
+    def __init__(self, delay: timedelta = AT_ONCE) -> None:
         super().__init__(
             "this worker leaves; another one goes on from the last checkpoint",
             type=HAND_OVER,
-            next_retry_delay=RETRY_DELAY,
+            next_retry_delay=delay,
             category=ApplicationErrorCategory.BENIGN,
         )
 
@@ -47,7 +52,8 @@ def checkpoint(*details: Any) -> None:
     """Heartbeat `details`, which `resumed` gives to the next attempt; raises HandOver when this worker is leaving.
 
     In an async body and in a sync one. On its last attempt, where handing over would be failing, a body is left to
-    finish; so is a local activity, which has no heartbeats. Raises RuntimeError outside an activity.
+    finish; so is one that is declared with on_drain="finish", and a local activity, which has no heartbeats. Raises
+    RuntimeError outside an activity.
     """
     info = _info("checkpoint()")
     activity.heartbeat(*details)
@@ -59,7 +65,8 @@ def checkpoint(*details: Any) -> None:
             info.activity_type,
         )
     if activity.is_worker_shutdown() and can_hand_over(info):
-        raise HandOver
+        counted = info.retry_policy is not None and info.retry_policy.maximum_attempts
+        raise HandOver(ELSEWHERE if counted else AT_ONCE)
 
 
 @overload
@@ -91,10 +98,12 @@ def resumed(default: Any, as_type: type[Any] | None = None) -> Any:
 
 
 def can_hand_over(info: activity.Info) -> bool:
-    """Whether Temporal would start another attempt after a HandOver."""
+    """Whether Temporal would start another attempt after a HandOver, and nobody promised that this one finishes."""
+    handlers = registry.registry.queues().get(info.task_queue, ())
+    finishes = any(one.name == info.activity_type and one.promise.on_drain == "finish" for one in handlers)
     policy = info.retry_policy
-    if info.is_local or policy is None:
-        return not info.is_local
+    if info.is_local or finishes or policy is None:
+        return not (info.is_local or finishes)
     last = policy.maximum_attempts and info.attempt >= policy.maximum_attempts
     return not last and HAND_OVER not in (policy.non_retryable_error_types or ())
 

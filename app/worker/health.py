@@ -144,6 +144,18 @@ class _FleetCollector:
         for key, count in list(self._state.in_flight.ended.items()):
             ended.add_metric(key, count)
         yield ended
+        if drain := self._state.in_flight.draining():
+            ends = GaugeMetricFamily(
+                "fleet_worker_drain_activities", "Activities of the drain that goes on, by outcome.", labels=["outcome"]
+            )
+            ends.add_metric(["finished"], drain.finished)
+            ends.add_metric(["handed_over"], drain.handed_over)
+            ends.add_metric(["released"], drain.released)
+            ends.add_metric(["in_hand"], drain.abandoned)
+            yield ends
+            yield GaugeMetricFamily(
+                "fleet_worker_drain_seconds", "How long the drain goes on already.", value=drain.seconds
+            )
         phase = GaugeMetricFamily("fleet_worker_state", "1 for the state this process is in.", labels=["state"])
         for name in ("starting", "connecting", "running", "draining"):
             phase.add_metric([name], float(self._state.phase == name))

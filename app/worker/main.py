@@ -8,9 +8,9 @@ loses nothing.
 import os
 import signal
 
-POLL_INTERRUPT_WAIT_MS = 1500
-"""How long a poll that is open at shutdown may still deliver. Without it a task that is matched in that moment is
-started on the server and runs nowhere until its timeout (sdk-rust issue 1080). Read by the SDK's core."""
+POLL_INTERRUPT_WAIT_MS = 1000
+"""How long a poll that is open at the SDK's shutdown may still deliver (sdk-rust issue 1080); read by its core. Polls
+for new work have come home before (polls.py); this is for the sticky ones, which go on until then."""
 
 
 def _leave_early(_number: int, _frame: object) -> None:

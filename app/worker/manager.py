@@ -126,7 +126,9 @@ class WorkerManager:
 
     async def _drain(self, runs: Sequence[asyncio.Task[ExitCode | None]], died: ExitCode | None) -> ExitCode:
         self._in_flight.begin_drain()
-        log.info("drain: polling stops; %d activities in hand", len(self._in_flight.running))
+        longest_s = max((pool.quiesce_s for pool in self.pools), default=0.0)
+        in_hand = len(self._in_flight.in_hand())
+        log.info("drain: polling stops; %d activities in hand; open polls have up to %g s", in_hand, longest_s)
         refused = died is ExitCode.CANNOT_CONNECT
         await asyncio.gather(*(pool.drain(refused=refused) for pool in self.pools))
         await asyncio.gather(*runs, return_exceptions=True)

@@ -29,8 +29,10 @@ from app.worker.in_flight import InFlight, Running
 
 log = logging.getLogger("app.worker.release")
 
-RETRY_DELAY_S = 1.0
-"""From the release to the retry elsewhere; the process must be gone by then (drain.LEAVE_S)."""
+RETRY_DELAY_S = 1.3
+"""From the release to the retry elsewhere; the process must be gone by then: REST_S and drain.LEAVE_S."""
+REST_S = 0.4
+"""From the first release to the last; what Temporal has not taken by then is abandoned."""
 CONNECT_AHEAD_S = 10.0
 """A connection takes some 50 ms, and seconds on a machine that is busy. Most drains end before one is needed."""
 CALL_S = 1.0
@@ -40,16 +42,17 @@ AGAIN_S = 0.25
 class Release:
     """Fails what `in_flight` still has in hand, with a connection of its own."""
 
-    def __init__(self, settings: TemporalSettings, in_flight: InFlight) -> None:
-        """`settings`: those of the process's own connection."""
+    def __init__(self, settings: TemporalSettings, in_flight: InFlight, identity: str | None = None) -> None:
+        """`settings` and `identity`: those of the process's own connection."""
         self._settings = settings
+        self._identity = identity
         self._in_flight = in_flight
 
     async def at(self, moment: float, limit_s: float) -> None:
         """Release at `moment` (monotonic seconds), for at most `limit_s` seconds; never raises."""
         try:
             await asyncio.sleep(moment - CONNECT_AHEAD_S - time.monotonic())
-            service = TemporalClientService(self._settings, runtime=client_runtime())
+            service = TemporalClientService(self._settings, runtime=client_runtime(), identity=self._identity)
             connecting = asyncio.create_task(_connected(service))
             await asyncio.sleep(moment - time.monotonic())
             async with asyncio.timeout(moment + limit_s - time.monotonic()):
@@ -63,7 +66,12 @@ class Release:
         await asyncio.sleep(moment - time.monotonic())
 
     async def _release(self, client: Client) -> None:
-        await asyncio.gather(*(self._fail(client, token, body) for token, body in releasable(self._in_flight).items()))
+        calls = [
+            asyncio.create_task(self._fail(client, token, body)) for token, body in releasable(self._in_flight).items()
+        ]
+        if calls:
+            await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(calls, timeout=REST_S)
 
     async def _fail(self, client: Client, token: bytes, body: Running) -> None:
         error = ApplicationError(
@@ -82,7 +90,8 @@ class Release:
                     await asyncio.sleep(AGAIN_S)
                     continue
                 # Its result came first, or nobody waits for it any more.
-            self._in_flight.released.add(token)
+            if token in self._in_flight.in_hand():
+                self._in_flight.released.add(token)
             return
 
 

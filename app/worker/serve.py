@@ -16,13 +16,13 @@ from app.core.config.load import load_settings
 from app.core.config.resolve import without_override, worker_settings
 from app.core.exit import ExitCode, fail, finish
 from app.core.telemetry import logs, tracing
-from app.worker import sdk_logs
+from app.worker import blocked, memory, sdk_logs
 from app.worker.check import checked
 from app.worker.discovery import doubts
 from app.worker.drain import DrainBudget, Watchdog, on_signals
 from app.worker.health import probe_server
 from app.worker.in_flight import InFlight
-from app.worker.manager import WorkerManager
+from app.worker.manager import WorkerManager, identity
 from app.worker.registry import Problem, RegistrationError
 from app.worker.release import Release
 from app.worker.reload import NO_DRAIN_S, Places, Reloader, end_with
@@ -127,7 +127,7 @@ def _serve(
         worker.unwind_timeout_s,
         worker.flush_timeout_s,
     )
-    watchdog = Watchdog(budget, in_flight, Release(settings.temporal, in_flight))
+    watchdog = Watchdog(budget, in_flight, Release(settings.temporal, in_flight, identity(settings)))
     manager = WorkerManager(registry, settings, serving, in_flight, watchdog.arm)
     try:
         health = probe_server(manager.state, worker.health_host, worker.health_port)
@@ -135,6 +135,8 @@ def _serve(
         fail(error)
     health.start()
     log.info("health and metrics on %s", health.address)
+    blocked.watch(manager.state)
+    memory.watch(worker.max_memory)
 
     async def run() -> NoReturn:
         loop = asyncio.get_running_loop()

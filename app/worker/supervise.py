@@ -28,6 +28,7 @@ from app.core.exit import ExitCode
 from app.core.services.temporal.temporal_client import TemporalUnavailable
 from app.worker.connect import backoff_s, first
 from app.worker.health import WorkerState
+from app.worker.polls import Polls, quiesce_s, sticky_s
 
 log = logging.getLogger("app.worker.supervise")
 
@@ -37,8 +38,8 @@ RAN_WELL_S = 600.0
 SHUTDOWN_S = 3.0
 """What a worker without work needs for its shutdown: its open polls may still deliver for half of that."""
 
-Build = Callable[[Client, Callable[[BaseException], Awaitable[None]]], Worker]
-"""A worker of one queue, from the client that it polls with and what to tell of a fatal error."""
+Build = Callable[[Client, Callable[[BaseException], Awaitable[None]], Polls], Worker]
+"""A worker of one queue, from the client that it polls with, what to tell of a fatal error, and its polls."""
 
 _STATUS = re.compile(r'Status \{ code: (\w+), message: "((?:[^"\\]|\\.)*)"')
 _HOPELESS = ("NotFound", "PermissionDenied", "Unauthenticated")
@@ -104,7 +105,11 @@ class Pool:
         self._ran_s = 0.0
         self._work: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
-        self.worker = build(client, self._failing)
+        self.quiesce_s = quiesce_s(settings)
+        self._sticky_s = sticky_s(settings)
+        self.polls = Polls()
+        """Of the worker that is at work."""
+        self.worker = build(client, self._failing, self.polls)
 
     @property
     def at_work(self) -> bool:
@@ -159,14 +164,20 @@ class Pool:
         self._leaving.set()
         if refused:
             self._failed.set()
+        if self._work and self.at_work and not self._failed.is_set():
+            _announce(self.worker)
+            quiet = self.polls.quiesce(self.quiesce_s, self._sticky_s, self._has_bodies)
+            await first(quiet, self._failed.wait(), asyncio.wait({self._work}))
         await first(self.worker.shutdown(), self._failed_and_idle())
+
+    def _has_bodies(self) -> bool:
+        return any(body.queue == self.queue for body in list(self._state.in_flight.running.values()))
 
     async def _failed_and_idle(self) -> None:
         """The SDK's shutdown may hang when its polls are refused: what is worth waiting for is the work in hand."""
         await self._failed.wait()
         await asyncio.sleep(SHUTDOWN_S)
-        running = self._state.in_flight.running
-        while any(body.queue == self.queue for body in list(running.values())):  # noqa: ASYNC110 - bodies have no event
+        while self._has_bodies():  # noqa: ASYNC110 - bodies have no event
             await asyncio.sleep(0.05)
 
     async def _restart(self) -> BaseException | None:
@@ -179,7 +190,8 @@ class Pool:
             client = await self._connected(self._leaving)
             if client is None or self._leaving.is_set():
                 return None
-            self.worker = self._build(client, self._failing)
+            self.polls = Polls()
+            self.worker = self._build(client, self._failing, self.polls)
         except (TemporalUnavailable, ValueError, TypeError, RuntimeError) as failure:
             return failure
         self._state.restarts[self.queue] += 1
@@ -214,6 +226,12 @@ class Pool:
         except Exception as error:  # noqa: BLE001 - whatever ends a worker is a reason to look at, not to crash
             return error
         return None
+
+
+def _announce(worker: Worker) -> None:
+    """Bodies that ask the SDK hear of the drain at once (activity.is_worker_shutdown), not when polls are home."""
+    if worker._activity_worker:
+        worker._activity_worker.notify_shutdown()
 
 
 def _seen(work: asyncio.Task[None]) -> None:

@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 
 from tests.faults.evidence import Evidence
+from tests.mistakes.conftest import page
 from tests.parts.grpc_proxy import Proxy, grpc_proxy
 from tests.parts.relay import Relay, relay
 from tests.worker.served import Served
+
+__all__ = ["page"]
 
 
 @pytest.fixture

@@ -29,6 +29,8 @@ from tests.parts.grpc_proxy import grpc_proxy
 from tests.parts.temporal import freeze, own_server, ready, start_server, stop_server
 
 CALLERS = 150
+TOLD_WITHIN_S = 15
+"""2 s are the promise; a busy machine gets more, and less than the half minute after which gRPC itself gives up."""
 
 
 def test_temporal_may_go_and_come_back_and_the_api_stays(tmp_path: Path) -> None:
@@ -116,7 +118,7 @@ def test_whatever_is_sent_the_answer_is_a_problem_document_and_no_error_of_ours(
 
 async def ask(api: Served, callers: int) -> dict[int, int]:
     """So many at once, each for an order that was never placed: status -> how many got it."""
-    async with AsyncClient(base_url=api.url, timeout=60) as client:
+    async with AsyncClient(base_url=api.url, timeout=TOLD_WITHIN_S) as client:
         answers = await asyncio.gather(*(client.get(f"/orders/{uuid.uuid4()}") for _ in range(callers)))
     codes = [answer.status_code for answer in answers]
     return {code: codes.count(code) for code in set(codes)}

@@ -14,7 +14,7 @@ from tests.api.restarts import orders, restarted
 from tests.api.served import Served, served
 from tests.local.dev_fleet import until
 
-DELAY_S = "2"
+DELAY_S = "3"
 """Many times what the load balancer takes to see that a backend is not ready."""
 
 

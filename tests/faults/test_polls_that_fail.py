@@ -6,12 +6,13 @@ import time
 
 from grpc import StatusCode  # type: ignore[import-untyped]
 
-from tests.apps.faults import Rests
 from tests.faults.evidence import Evidence
+from tests.faults.runs import works
 from tests.local.dev_fleet import until
+from tests.mistakes.page import Outcome, Section, mistake
 from tests.parts.grpc_proxy import Proxy
 from tests.parts.relay import Relay
-from tests.worker.served import Served, result, start
+from tests.worker.served import Served
 
 SDK_PATIENCE_S = 60
 """What the SDK bears of refused polls before it raises anything."""
@@ -23,8 +24,9 @@ def unready(worker: Served, text: str, within_s: float) -> None:
     assert worker.probe("/livez")[0] == 200, "a restart would not help"
 
 
+@mistake("Polls that are refused")
 def test_refused_polls_make_a_worker_unready_at_once_and_ready_again_when_they_are_let_in(
-    worker: Served, proxy: Proxy
+    page: Section, worker: Served, proxy: Proxy
 ) -> None:
     begin = time.monotonic()
     with proxy.answering("PollActivityTaskQueue", StatusCode.PERMISSION_DENIED):
@@ -32,9 +34,7 @@ def test_refused_polls_make_a_worker_unready_at_once_and_ready_again_when_they_a
         assert time.monotonic() - begin < SDK_PATIENCE_S / 2
         assert 'fleet_worker_polls_failing{task_queue="faults"} 1.0' in worker.metrics()
     worker.ready()
-    assert (
-        "its polls do not come through: PollActivityTaskQueue gets PERMISSION_DENIED. The SDK tries on" in worker.text()
-    )
+    page.shows(Outcome.LOGGED, worker.text())
     assert "its polls come through again" in worker.text()
     assert worker.process.poll() is None
 
@@ -47,15 +47,16 @@ def test_throttled_polls_are_told_and_no_connection_is_made_for_them(worker: Ser
     assert link.connects == connects
 
 
+@mistake("A connection that is dead")
 def test_a_worker_whose_connection_goes_nowhere_goes_on_with_a_new_one(
-    worker: Served, proxy: Proxy, temporal_address: str, evidence: Evidence
+    page: Section, worker: Served, proxy: Proxy, temporal_address: str, evidence: Evidence
 ) -> None:
     zombie = list(proxy.peers)
     with proxy.answering("Poll*", StatusCode.UNAVAILABLE, peers=zombie):
         unready(worker, "queue faults gets no work: Poll", 30)
         worker.ready()
-        assert result(temporal_address, start(temporal_address, Rests, 0.0)) == worker.process.pid
-    assert "Temporal answers on a new connection: the worker goes on with that one" in worker.text()
+        assert works(temporal_address) == worker.process.pid
+    page.shows(Outcome.LOGGED, worker.text())
     assert len(evidence.lines("start")) == 1
 
 
@@ -64,7 +65,7 @@ def test_a_connection_that_is_cut_is_made_again_and_no_trouble(
 ) -> None:
     for _ in range(3):
         link.cut()
-        assert result(temporal_address, start(temporal_address, Rests, 0.0)) == worker.process.pid
+        assert works(temporal_address) == worker.process.pid
     assert worker.probe("/readyz")[0] == 200
     assert "do not come through" not in worker.text()
 
@@ -75,5 +76,5 @@ def test_an_address_that_points_elsewhere_is_followed(
     link.target = temporal_address  # past the proxy: another server of the same Temporal
     link.cut()
     before = proxy.calls.total()
-    assert result(temporal_address, start(temporal_address, Rests, 0.0)) == worker.process.pid
+    assert works(temporal_address) == worker.process.pid
     assert proxy.calls.total() == before

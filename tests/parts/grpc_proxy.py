@@ -24,6 +24,8 @@ from tests.parts.authority import Certificate
 from tests.parts.grpc_faults import Fault, Faults
 
 _OPEN_CALLS = 256
+_GRACE_S = 70
+"""Longer than a poll; Temporal's own frontend.keepAliveMaxConnectionAgeGrace."""
 _LIMITS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
@@ -35,6 +37,8 @@ class Proxy:
     certificate: Certificate | None = None
     client_authority: Path | None = None
     api_key: str = ""
+    old_api_key: str = ""
+    """Taken as well, while keys are rotated."""
     for_all: tuple[str, ...] = ("/GetSystemInfo", "/Check")
     """Methods that need no key; these are what the server's default authorizer allows everybody."""
     delays_s: dict[str, float] = field(default_factory=dict)
@@ -97,7 +101,8 @@ class _Forward(grpc.GenericRpcHandler):  # type: ignore[misc]
             if key not in self._proxy.keys:
                 self._proxy.keys.append(key)
         wanted = self._proxy.api_key
-        if wanted and key != f"Bearer {wanted}" and not method.endswith(self._proxy.for_all):
+        keys = (f"Bearer {wanted}", f"Bearer {self._proxy.old_api_key}")
+        if wanted and key not in keys and not method.endswith(self._proxy.for_all):
             context.abort(grpc.StatusCode.PERMISSION_DENIED, "Request unauthorized.")
         peer = context.peer()
         if fault := self._proxy.faults.met(name, peer, late=False):
@@ -134,11 +139,19 @@ def grpc_proxy(
     certificate: Certificate | None = None,
     client_authority: Path | None = None,
     api_key: str = "",
+    connections_age_s: float | None = None,
 ) -> Iterator[Proxy]:
-    """A running proxy; `certificate` turns TLS on, `client_authority` asks for a certificate signed by it."""
+    """A running proxy; `certificate` turns TLS on, `client_authority` asks for a certificate signed by it.
+
+    `connections_age_s`: a connection of that age takes no new call (GOAWAY); those that are open may end, as Temporal's
+    frontends do it.
+    """
     proxy = Proxy(certificate=certificate, client_authority=client_authority, api_key=api_key)
     with grpc.insecure_channel(temporal_address, options=_LIMITS) as upstream:
         options = [*_LIMITS, ("grpc.so_reuseport", 0)]
+        if connections_age_s is not None:
+            age_ms, grace_ms = int(connections_age_s * 1000), _GRACE_S * 1000
+            options += [("grpc.max_connection_age_ms", age_ms), ("grpc.max_connection_age_grace_ms", grace_ms)]
         server = grpc.server(ThreadPoolExecutor(_OPEN_CALLS), [_Forward(proxy, upstream)], options=options)
         if certificate:
             asks = client_authority is not None

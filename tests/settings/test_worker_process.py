@@ -33,6 +33,7 @@ PORTS = (free_port("127.0.0.1"), free_port("127.0.0.2"))
 DRAIN = (
     case("temporal.worker.drain_timeout_s", 0.5, 0.75, seen=("0.5 s for the work", "0.75 s for the work")),
     case("temporal.worker.unwind_timeout_s", 0.125, 0.375, seen=("the budget of 0.625 s", "the budget of 1.125 s")),
+    case("temporal.worker.polls_timeout_s", 0.1, 0.15, seen=("polls have up to 0.1 s", "polls have up to 0.15 s")),
     case("temporal.worker.flush_timeout_s", 0.25, 0.3, seen=("not sent within 0.25 s", "not sent within 0.3 s")),
     case("temporal.worker.health_host", "127.0.0.1", "127.0.0.2"),
     case("temporal.worker.health_port", *PORTS),
@@ -86,6 +87,7 @@ def test_a_drain_keeps_its_budget_and_the_probes_their_place(temporal_address: s
         {
             "temporal.worker.drain_timeout_s": _said(said, r"[\d.]+ s for the work"),
             "temporal.worker.unwind_timeout_s": _said(said, r"the budget of [\d.]+ s"),
+            "temporal.worker.polls_timeout_s": _said(said, r"polls have up to [\d.]+ s"),
             "temporal.worker.flush_timeout_s": _said(said, r"not sent within [\d.]+ s"),
             "temporal.worker.health_host": where[0],
             "temporal.worker.health_port": int(where[1]),

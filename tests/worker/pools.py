@@ -17,6 +17,9 @@ from app.worker.discovery import discover
 from app.worker.in_flight import InFlight
 from app.worker.manager import WorkerManager
 
+NO_WAIT_S = 0.01
+"""Of a drain for its polls: nobody else has work on the queues of a test that does not say otherwise."""
+
 
 def lab_settings(address: str, **temporal: Any) -> Settings:
     """Settings for tests/apps/lab; retries are off so that a failure is seen at once."""
@@ -24,7 +27,7 @@ def lab_settings(address: str, **temporal: Any) -> Settings:
         {
             "temporal": {
                 "address": address,
-                "worker": {"packages": ["tests.apps.lab"], "drain_timeout_s": 5},
+                "worker": {"packages": ["tests.apps.lab"], "drain_timeout_s": 5, "polls_timeout_s": NO_WAIT_S},
                 "activities": {"start_to_close_timeout_s": 20, "retry": {"maximum_attempts": 1}},
                 **temporal,
             }

@@ -12,17 +12,8 @@ from tests.apps.leaving import evidence
 from tests.apps.leaving.activities import Job
 from tests.apps.leaving.workflows import Leaves
 from tests.local.dev_fleet import until
+from tests.worker.leaving import LEAVING
 from tests.worker.served import Served, start
-
-
-@pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The file that bodies write to."""
-    monkeypatch.setenv(evidence.VARIABLE, str(tmp_path / "ran"))
-    return tmp_path / "ran"
-
-
-LEAVING = {"TEMPORAL__WORKER__PACKAGES": '["tests.apps.leaving"]'}
 
 
 @pytest.mark.parametrize("body", ["blocks_the_loop", "swallows_the_cancel", "blocks_in_c"])

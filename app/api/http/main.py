@@ -94,12 +94,18 @@ class Front(uvicorn.Server):
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point; leaves with 0 after a clean stop, 2 when the configuration, the application or the port is bad."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Nothing is in hand before the loop runs. As PID 1 it would not even hear a signal without a handler.
+        signal.signal(number, lambda received, _: os._exit(128 + received))
     parser = argparse.ArgumentParser(prog="python -m app.api.http.main", description="Serve the HTTP front.")
     parser.add_argument("app", nargs="?", default="app.api.http.app:app", metavar="MODULE:ATTRIBUTE", help="of ASGI")
+    parser.add_argument("--host", help="address that it listens on (default: api.host)")
+    parser.add_argument("--port", type=int, help="its port (default: api.port)")
     arguments = parser.parse_args(argv)
+    given = {name: value for name in ("host", "port") if (value := getattr(arguments, name)) is not None}
     logs.configure()
     try:
-        settings = use(load_settings()).api
+        settings = use(load_settings({"api": given} if given else None)).api
     except ConfigError as error:
         fail(error)
     tracing.configure("api")
@@ -121,6 +127,9 @@ def main(argv: list[str] | None = None) -> None:
     except SystemExit:
         # uvicorn's way of saying that it could not start; it has logged why.
         finish(ExitCode.USAGE)
+    except Exception:  # a mistake of ours: the interpreter's own exit may crash
+        log.exception("the API cannot go on")
+        finish(1)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from app.core.config.section import Port, Seconds, Section
+from app.core.config.texts import amount_of_memory
 
 RELEASE_S = 4.0
 """After drain and unwind: the time to hand back to Temporal what is stuck. The chart adds the same to its grace."""
@@ -77,8 +78,18 @@ class WorkerSettings(Section):
         le=60,
         description="How often a process tells Temporal its used and free slots; the scaling's fast signal.",
     )
+    max_memory: Annotated[str, AfterValidator(amount_of_memory)] = Field(
+        default="",
+        description="Resident memory above which a process drains, for a new one to take its place: 1500Mi, 2Gi, or a "
+        "share of its container's limit such as 90%; empty: no ceiling.",
+    )
     drain_timeout_s: Seconds = Field(
         default=60.0, description="After SIGTERM: time for the activities in hand to finish before they are cancelled."
+    )
+    polls_timeout_s: Seconds = Field(
+        default=12.0,
+        description="In that time, on a queue with traffic: how long open polls may take to come home before they are "
+        "cut; at most 40 % of it counts. Temporal answers them within 10 s: with less, a dispatch may be lost.",
     )
     unwind_timeout_s: Seconds = Field(default=5.0, description="After that: time for cancelled activities to clean up.")
     flush_timeout_s: Seconds = Field(default=3.0, description="After that: time to send the last spans and log lines.")

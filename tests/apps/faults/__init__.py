@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from temporalio import activity
+from temporalio import activity, workflow
 
 from app.worker.registry import activity_defn, workflow_defn
 from app.worker.workflows.base import BaseWorkflow
@@ -64,6 +64,22 @@ class RestsTwice(BaseWorkflow[float, int]):
 
     async def run(self, input: float) -> int:
         await self.execute_activity(rest, input)
+        return await self.execute_activity(rest, 0.0)
+
+
+@workflow_defn(queue="faults")
+class Waits(BaseWorkflow[None, int]):
+    """Waits in memory for a signal."""
+
+    def __init__(self) -> None:
+        self._called = False
+
+    @workflow.signal
+    def call(self) -> None:
+        self._called = True
+
+    async def run(self, input: None) -> int:
+        await workflow.wait_condition(lambda: self._called)
         return await self.execute_activity(rest, 0.0)
 
 

@@ -21,6 +21,7 @@ class Job(pydantic.BaseModel):
     step_s: float = 0.0
     heartbeat_s: float | None = None
     attempts: int = 0
+    close_s: float = 120.0
 
 
 class Progress(pydantic.BaseModel):
@@ -95,3 +96,15 @@ def exports_sync(job: Job) -> int:
         checkpoint(done)
     note("end")
     return done
+
+
+@activity_defn(queue="leaving")
+def reaches_and_blocks(job: Job) -> int:
+    note("start")
+    if activity.info().attempt == 1:
+        for done in (1, 2, 3):
+            checkpoint(done)
+        note("reached")
+        select.select([], [], [], job.seconds)
+    note("end")
+    return resumed(0)

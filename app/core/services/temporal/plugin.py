@@ -37,6 +37,7 @@ _ALWAYS_SHARED = (
     *(
         f"app.worker.{name}"
         for name in (
+            "hand_over",
             "handlers",
             "options",
             "payload_types",

@@ -21,7 +21,7 @@ from datetime import timedelta
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client, Plugin
 from temporalio.runtime import Runtime
-from temporalio.service import RetryConfig, RPCError, RPCStatusCode
+from temporalio.service import KeepAliveConfig, RetryConfig, RPCError, RPCStatusCode
 
 from app.core.config.temporal import TemporalSettings
 from app.core.services.temporal import connection
@@ -34,6 +34,11 @@ __all__ = ["Health", "TemporalClientService", "TemporalDisabled", "TemporalUnava
 FAILURE_MEMORY_S = 0.5
 LOOK_S = 3.0
 """How often, at most, the files are looked at; a kubelet takes a minute or so to write a renewed Secret."""
+
+KEEP_ALIVE = KeepAliveConfig(interval_millis=15_000, timeout_millis=10_000)
+"""A server that froze is noticed in 25 s, and calls that wait for it are made again. The SDK's own 45 s are more than
+the 30 s after which its core gives up a call for good, and with it the result of an activity. Temporal bears a ping in
+10 s (frontend.keepAliveMinTime)."""
 
 log = logging.getLogger("app.temporal")
 
@@ -236,5 +241,6 @@ class TemporalClientService:
             runtime=self._runtime,
             identity=self._identity,
             retry_config=self._retry,
+            keep_alive_config=KEEP_ALIVE,
         )
         return await asyncio.wait_for(connecting, self._settings.rpc_timeout_s)

@@ -1,0 +1,252 @@
+"""The polls of one worker: how many are open, and an end to them before the worker itself shuts down.
+
+A task that is matched with a poll in the moment in which the poll is cut is started on the server and runs nowhere
+until its timeout. The SDK's shutdown cuts: after a moment by itself, or at once by the server's hand where that has
+`frontend.enableCancelWorkerPollsOnShutdown`. So a drain first lets the polls come home. Core takes a slot before each
+poll, and the slots are ours: once they are closed no poll begins, an open one ends with a task, which is worked on as
+ever, or empty. On a busy queue that takes milliseconds. Core gives its polls 11 s once a worker has had two tasks, and
+the server answers them a second before that: so the default of `temporal.worker.polls_timeout_s` loses nothing.
+
+Runs that this worker keeps in memory go on with it: one sticky poll at a time, to the very end. Without it their tasks
+wait for `sticky_queue_schedule_to_start_timeout_ms`, because the server gives them to others only once it has heard of
+the shutdown (measured: 9 workflows in 6 drains waited 10 s); and a shutdown over open sticky polls loses tasks as any
+cut does (10 in 30 drains). So the last sticky poll comes home, and the shutdown follows at once.
+
+Rejected: TEMPORAL_POLL_SHUTDOWN_INTERRUPT_WAIT_MS alone, which the server's flag overrides, and which keeps idle
+workers as long as busy ones. Rejected: fixed slots and the SDK's metrics, which tell of polls and cannot stop them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Literal
+
+from temporalio.worker import (
+    CustomSlotSupplier,
+    FixedSizeSlotSupplier,
+    SlotMarkUsedContext,
+    SlotPermit,
+    SlotReleaseContext,
+    SlotReserveContext,
+    WorkerTuner,
+)
+
+from app.core.config.model import WorkerSettings
+
+SHARE = 0.4
+"""Of drain_timeout_s, at most: the rest is for the activities that the last polls bring."""
+QUIET_S = 10.0
+"""A worker without a task for so long has no traffic: its polls may be cut. A loss needs a task in that very moment."""
+NO_TRAFFIC_S = 0.5
+"""What a drain waits then: a worker that has just begun in a busy fleet sees its first task in this time."""
+STICKY_S = 1.5
+_LOOK_S = 0.02
+_NEXUS_SLOTS = 5
+
+Kind = Literal["workflow", "sticky", "activity"]
+
+
+def quiesce_s(settings: WorkerSettings) -> float:
+    """How long, at most, a drain waits for open polls."""
+    return min(settings.polls_timeout_s, SHARE * settings.drain_timeout_s)
+
+
+def sticky_s(settings: WorkerSettings) -> float:
+    """The part of it that is for the last sticky poll: bodies may get that much more time, which the unwinding pays."""
+    return min(STICKY_S, quiesce_s(settings) / 4, settings.unwind_timeout_s / 2)
+
+
+def grace_s(settings: WorkerSettings) -> float:
+    """The SDK's graceful_shutdown_timeout, which counts from the end of `Polls.quiesce`."""
+    return settings.drain_timeout_s - quiesce_s(settings) + sticky_s(settings)
+
+
+class _Permit(SlotPermit):
+    """A slot that was given out for a poll, or for an activity that may come with an answer ("eager")."""
+
+    __slots__ = ("kind", "used")
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.used = False
+
+
+@dataclass
+class _Line:
+    """The polls of one kind; times are monotonic seconds."""
+
+    open: int = 0
+    task_at: float = -QUIET_S
+
+
+@dataclass
+class Polls:
+    """What a worker has open at the server. Written by the SDK's threads and the loop; any thread may read."""
+
+    lines: dict[Kind, _Line] = field(
+        default_factory=lambda: {"workflow": _Line(), "sticky": _Line(), "activity": _Line()}
+    )
+    returned_at: float = field(default_factory=time.monotonic)
+    """When a poll last came back, or began while none was open; monotonic seconds."""
+    closed: bool = False
+    _last_home: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _slots: list[_Slots] = field(default_factory=list)
+
+    @property
+    def open(self) -> int:
+        """Slots given out for polls. Core holds one more for each kind than it polls with, for the next poll."""
+        return sum(line.open for line in self.lines.values())
+
+    @property
+    def task_at(self) -> float:
+        """When a task last came."""
+        return max(line.task_at for line in self.lines.values())
+
+    def tuner(self, workflow_tasks: int, activities: int, local_activities: int) -> WorkerTuner:
+        """Fixed numbers of slots for a worker; the first two are closed with `close`."""
+        self._slots = [_Slots(self, workflow_tasks), _Slots(self, activities)]
+        return WorkerTuner.create_composite(
+            workflow_supplier=self._slots[0],
+            activity_supplier=self._slots[1],
+            local_activity_supplier=FixedSizeSlotSupplier(local_activities),
+            nexus_supplier=FixedSizeSlotSupplier(_NEXUS_SLOTS),
+        )
+
+    def close(self) -> None:
+        """From now on nothing is polled for, but tasks of runs that are kept here; and no eager activity is taken."""
+        self.closed = True
+
+    async def quiesce(self, longest_s: float, sticky_s: float, at_work: Callable[[], bool]) -> None:
+        """Close, and wait for the open polls: `longest_s` at most, less where there is no traffic.
+
+        While there is a body `at_work` it takes all of that but the last `sticky_s`, which are for the sticky poll: the
+        worker is then shut down with the rest of the drain's time as its graceful_shutdown_timeout. The shutdown must
+        follow at once: nobody looks after the sticky queue any more.
+        """
+        begin = time.monotonic()
+        self.close()
+        while (self._awaited or at_work()) and (waited := time.monotonic() - begin) < longest_s - sticky_s:
+            if self._quiet() and waited > NO_TRAFFIC_S and not at_work():
+                break
+            await asyncio.sleep(_LOOK_S)
+        home = asyncio.Event()
+        with self._lock:
+            self._last_home = asyncio.get_running_loop(), home
+            if not self.lines["sticky"].open:
+                home.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(asyncio.get_running_loop().time() + self._sticky_wait_s(begin + longest_s)):
+                await home.wait()
+
+    def _sticky_wait_s(self, end: float) -> float:
+        return 0.0 if self._quiet() else max(0.0, end - time.monotonic())
+
+    def _quiet(self) -> bool:
+        return time.monotonic() - self.task_at > QUIET_S
+
+    @property
+    def _awaited(self) -> int:
+        return self.lines["workflow"].open + self.lines["activity"].open
+
+    def _may_begin(self, kind: Kind) -> bool:
+        """The lock is held, as in `_came_home`."""
+        if not self.closed:
+            return True
+        return kind == "sticky" and not self._last_home and not self.lines["sticky"].open
+
+    def _came_home(self, kind: Kind) -> None:
+        self.lines[kind].open -= 1
+        self.returned_at = time.monotonic()
+        if self._last_home and not self.lines["sticky"].open:
+            loop, home = self._last_home
+            with suppress(RuntimeError):  # the loop has closed
+                loop.call_soon_threadsafe(home.set)
+
+
+class _Slots(CustomSlotSupplier):
+    """A fixed number of slots, given out in the order in which they are asked for, as the SDK's own does."""
+
+    def __init__(self, polls: Polls, size: int) -> None:
+        self._polls = polls
+        self._lock = polls._lock
+        self._free = size
+        self._waiting: deque[tuple[Kind, asyncio.Future[_Permit], asyncio.AbstractEventLoop]] = deque()
+
+    async def reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit:
+        kind = _kind(ctx)
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            if not self._waiting and (permit := self._take(kind)):
+                return permit
+            future: asyncio.Future[_Permit] = loop.create_future()
+            self._waiting.append((kind, future, loop))
+        try:
+            return await future
+        except asyncio.CancelledError:
+            with self._lock:
+                if future.done() and not future.cancelled():
+                    self._give_back(future.result())
+            raise
+
+    def try_reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit | None:
+        with self._lock:
+            return None if self._polls.closed else self._take(_kind(ctx))
+
+    def mark_slot_used(self, ctx: SlotMarkUsedContext) -> None:
+        permit = ctx.permit
+        assert isinstance(permit, _Permit)
+        with self._lock:
+            permit.used = True
+            self._polls._came_home(permit.kind)
+            self._polls.lines[permit.kind].task_at = time.monotonic()
+            self._wake()
+
+    def release_slot(self, ctx: SlotReleaseContext) -> None:
+        permit = ctx.permit
+        assert isinstance(permit, _Permit)
+        with self._lock:
+            self._give_back(permit)
+
+    def _take(self, kind: Kind) -> _Permit | None:
+        if not self._free or not self._polls._may_begin(kind):
+            return None
+        self._free -= 1
+        if not self._polls.open:
+            self._polls.returned_at = time.monotonic()
+        self._polls.lines[kind].open += 1
+        return _Permit(kind)
+
+    def _give_back(self, permit: _Permit) -> None:
+        self._free += 1
+        if not permit.used:
+            self._polls._came_home(permit.kind)
+        self._wake()
+
+    def _wake(self) -> None:
+        """Let the loop serve those who wait; this may be a thread of the SDK's."""
+        if self._waiting and self._free:
+            with suppress(RuntimeError):  # the loop has closed: nobody waits any more
+                self._waiting[0][2].call_soon_threadsafe(self._serve)
+
+    def _serve(self) -> None:
+        with self._lock:
+            left = [one for one in self._waiting if not one[1].done()]
+            self._waiting.clear()
+            for kind, future, loop in left:
+                if permit := self._take(kind):
+                    future.set_result(permit)
+                else:
+                    self._waiting.append((kind, future, loop))
+
+
+def _kind(ctx: SlotReserveContext) -> Kind:
+    if ctx.slot_type == "activity":
+        return "activity"
+    return "sticky" if ctx.is_sticky else "workflow"
