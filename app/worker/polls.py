@@ -38,9 +38,8 @@ from temporalio.worker import (
 )
 
 from app.core.config.model import WorkerSettings
+from app.worker.promises import latest_task_s
 
-SHARE = 0.4
-"""Of drain_timeout_s, at most: the rest is for the activities that the last polls bring."""
 QUIET_S = 10.0
 """A worker without a task for so long has no traffic: its polls may be cut. A loss needs a task in that very moment."""
 NO_TRAFFIC_S = 0.5
@@ -54,7 +53,7 @@ Kind = Literal["workflow", "sticky", "activity"]
 
 def quiesce_s(settings: WorkerSettings) -> float:
     """How long, at most, a drain waits for open polls."""
-    return min(settings.polls_timeout_s, SHARE * settings.drain_timeout_s)
+    return latest_task_s(settings)
 
 
 def sticky_s(settings: WorkerSettings) -> float:

@@ -27,9 +27,8 @@ from app.worker.problems import did_you_mean
 
 OnDrain = Literal["finish", "hand_over"]
 
-LATEST_TASK_S = 1.5
 LATEST_SHARE = 0.4
-"""Of the drain, at most; see `latest_task_s`."""
+"""Of drain_timeout_s: no drain waits longer for open polls; the rest is for the activities that the last ones bring."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,7 @@ def broken(promised: OnDrain | None, options: ActivitySettings, worker: WorkerSe
 
 def latest_task_s(worker: WorkerSettings) -> float:
     """How long after the begin of a drain a task may still arrive, with a poll that was open then; in seconds."""
-    return min(LATEST_TASK_S, LATEST_SHARE * worker.drain_timeout_s)
+    return min(worker.polls_timeout_s, LATEST_SHARE * worker.drain_timeout_s)
 
 
 def finishing_drain_s(start_to_close_s: float, worker: WorkerSettings) -> int:

@@ -118,6 +118,13 @@ def test_a_promise_is_broken_by(word: Any, options: dict[str, Any], facts: list[
     assert len(found) == len(facts)
 
 
+@pytest.mark.parametrize(("drain_s", "latest_s"), [(60, 12), (30, 12), (10, 4)])
+def test_a_task_may_arrive_for_as_long_as_a_drain_waits_for_polls(drain_s: float, latest_s: float) -> None:
+    worker = WorkerSettings(drain_timeout_s=drain_s, polls_timeout_s=12)
+    assert latest_task_s(worker) == latest_s
+    assert any(broken("finish", ActivitySettings(start_to_close_timeout_s=drain_s - latest_s + 0.1), worker))
+
+
 @pytest.mark.parametrize("longest", [0.5, 2, 15, 59, 600])
 def test_the_drain_that_the_remedy_names_is_the_shortest_that_fits(longest: float) -> None:
     options = ActivitySettings(start_to_close_timeout_s=longest)
