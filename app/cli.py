@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,6 +20,8 @@ from app.core.telemetry import logs
 if TYPE_CHECKING:
     from app.core.config import Settings
     from app.worker.problems import RegistrationError
+
+log = logging.getLogger("app.cli")
 
 _CODES = "exit codes: 0 all is well, 2 something is wrong (all of it is listed), 4 Temporal cannot be used"
 
@@ -46,6 +49,9 @@ def main(argv: list[str] | None = None) -> None:
         _refuse(error, as_json)
     except KeyboardInterrupt:
         finish(ExitCode.INTERRUPTED)
+    except Exception:  # a mistake of ours: the interpreter's own exit may crash
+        log.exception("this command cannot go on")
+        finish(1)
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -13,6 +13,7 @@ from tests.image.fixtures import derived_image, image
 from tests.parts.fixtures import jaeger
 from tests.parts.postgres import postgres_url
 from tests.parts.temporal import temporal_address
+from tests.worker.leaving import ran
 from tests.worker.served import serve
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "postgres_url",
     "pytest_addoption",
     "pytest_collection_modifyitems",
+    "ran",
     "serve",
     "shop",
     "temporal_address",

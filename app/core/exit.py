@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from contextlib import suppress
 from enum import IntEnum
 from typing import NoReturn
 
 from app.core.telemetry import logs, tracing
+
+WRITE_S = 0.2
+"""For the line that says what was not sent."""
 
 
 class ExitCode(IntEnum):
@@ -34,15 +38,35 @@ class ExitCode(IntEnum):
     """A second Ctrl-C."""
 
 
+def leave_by(seconds: float, code: int) -> None:
+    """Leave with `code` once `seconds` have passed, even if no other thread gets anywhere."""
+    timer = threading.Timer(seconds + WRITE_S, os._exit, [int(code)])
+    timer.daemon = True
+    timer.start()
+
+
 def finish(code: int, *, flush_s: float = 2.0) -> NoReturn:
-    """Flush spans (for at most `flush_s` seconds), logs and streams, then leave with `code`."""
-    if not tracing.flush(flush_s):
+    """Send what spans, log lines and streams hold, all within `flush_s` seconds, then leave with `code`.
+
+    A pipe that nobody reads, or a collector that never answers, cannot hold the process. Metrics are fetched by those
+    who want them: there is nothing to send.
+    """
+    leave_by(flush_s, code)
+    writing = threading.Thread(target=_write_out, name="flush-streams", daemon=True)
+    writing.start()
+    sent = tracing.flush(flush_s)
+    writing.join(flush_s)
+    if not sent:
         sys.stderr.write(f"some spans were not sent within {flush_s:g} s\n")
+        sys.stderr.flush()
+    os._exit(code)
+
+
+def _write_out() -> None:
     logs.flush()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
-    os._exit(code)
 
 
 def fail(error: BaseException, code: ExitCode = ExitCode.USAGE) -> NoReturn:

@@ -36,7 +36,7 @@ from app.worker.registry import RegistrationError, Registry
 
 API_STAGE = 0
 TEMPORAL_STAGE = 2
-API_GRACE_S = 12.0
+API_GRACE_S = 15.0
 TEMPORAL_GRACE_S = 10.0
 READY_TIMEOUT_S = 60.0
 HOST = "127.0.0.1"
@@ -208,7 +208,8 @@ class Dev:
             "api",
             [sys.executable, "-m", "app.api.http.main"],
             stage=API_STAGE,
-            env={**os.environ, **self._env(), "OTEL_SERVICE_NAME": "api"},
+            # No load balancer looks at it that would need time.
+            env={**os.environ, **self._env(), "FLEET_API__SHUTDOWN_DELAY_S": "0", "OTEL_SERVICE_NAME": "api"},
             log=self._data / "logs" / "api.log",
         )
 

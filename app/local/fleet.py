@@ -21,6 +21,7 @@ from pathlib import Path
 
 from app.core.config import Settings
 from app.core.config.resolve import scaling_settings, worker_settings
+from app.core.config.worker import RELEASE_S
 from app.core.exit import ExitCode
 from app.core.ports import free_port
 from app.local.children import Child, Children
@@ -251,7 +252,7 @@ def worker_grace_s(settings: Settings) -> float:
     """After SIGTERM: when a worker is gone at the latest, with some slack, in seconds."""
     worker = settings.temporal.worker
     drains = [worker.drain_timeout_s, *(worker_settings(settings, queue).drain_timeout_s for queue in settings.queues)]
-    return max(drains) + worker.unwind_timeout_s + worker.flush_timeout_s + 3.0
+    return max(drains) + worker.unwind_timeout_s + RELEASE_S + worker.flush_timeout_s + 3.0
 
 
 def _file_name(identity: str) -> str:

@@ -61,10 +61,13 @@ class CheckReport:
         return "\n".join(lines)
 
 
-def checked(settings: Settings, queues: Iterable[str] = ()) -> Registry:
-    """The registry for a worker of `queues` (none: all). Raises RegistrationError with every problem."""
+def checked(settings: Settings, queues: Iterable[str] = (), *, drain_chosen: bool = False) -> Registry:
+    """The registry for a worker of `queues` (none: all). Raises RegistrationError with every problem.
+
+    With `drain_chosen` no promise of an activity is held against the drain, see `look`.
+    """
     asked = list(queues)
-    found = look(settings, asked)
+    found = look(settings, asked, drain_chosen=drain_chosen)
     problems = [*found.problems, *sandbox_problems(found.registry, settings, asked or None)]
     if found.complete:
         problems += other_manifest(found.registry, settings.temporal.worker.manifest_digest)

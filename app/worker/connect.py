@@ -1,6 +1,7 @@
 """Connecting to Temporal, for as long as it takes: a restart of the process would not bring Temporal back.
 
-What trying again cannot help (no such namespace, not permitted) is raised at once.
+What trying again cannot help (no such namespace, not permitted) is raised at once. Under a running worker a namespace
+may go as well: the SDK bears that for two minutes, in which work seems to wait for a worker that there is.
 """
 
 from __future__ import annotations
@@ -14,17 +15,34 @@ from typing import Any
 
 from temporalio.client import Client
 
-from app.core.services.temporal.temporal_client import TemporalClientService, TemporalUnavailable
+from app.core.services.temporal.temporal_client import Health, TemporalClientService, TemporalUnavailable
 from app.worker.health import WorkerState
 
 log = logging.getLogger("app.worker.connect")
 
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0)
+MISSING_CHECKS = 3
+"""Checks that miss the namespace, one after the other, before it is gone; frontends learn of changes within 10 s."""
 
 
 def backoff_s(attempt: int, steps: tuple[float, ...] = BACKOFF_S) -> float:
     """The pause after failed try `attempt` (0 is the first): a step, give or take a fifth, so that a fleet spreads."""
     return steps[min(attempt, len(steps) - 1)] * random.uniform(0.8, 1.2)
+
+
+class NamespaceMissing:
+    """Whether the namespace is gone, and not just unknown to the one frontend that was asked."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._times = 0
+
+    def after(self, health: Health) -> TemporalUnavailable | None:
+        """What to end the workers with, after so many checks in a row that miss it."""
+        self._times = self._times + 1 if health.namespace_missing else 0
+        if self._times < MISSING_CHECKS:
+            return None
+        return TemporalUnavailable(self._address, health.error, permanent=True)
 
 
 async def first(*waits: Coroutine[Any, Any, Any]) -> None:

@@ -64,9 +64,11 @@ def _activity(handler: Handler, settings: Settings) -> dict[str, Any]:
     return {
         **_head(handler),
         "async": handler.is_async,
+        "on_drain": handler.promise.on_drain,
+        "declared": sorted(handler.promise.declared()),
         "input": [_schema(each) for each in definition.arg_types or ()],
         "output": _schema(definition.ret_type),
-        "options": activity_settings(settings, handler.name, handler.queue).model_dump(),
+        "options": handler.promise.over(activity_settings(settings, handler.name, handler.queue)).model_dump(),
     }
 
 
@@ -142,11 +144,19 @@ def _lines(described: Mapping[str, Any]) -> Iterator[str]:
             )
             result = f" -> {each['result']}" if "result" in each else ""
             yield f"{_ONE[kind]} {name}({', '.join(shown)}){result}"
+    if "on_drain" in described:
+        yield f"on a drain: {_ON_DRAIN[described['on_drain']]}"
     yield "options where a call says nothing:"
     for key, value in _flat(described["options"]):
-        yield f"  {key}: {'none' if value is None else value}"
+        declared = " (declared)" if key.partition(".")[0] in described.get("declared", ()) else ""
+        yield f"  {key}: {'none' if value is None else value}{declared}"
 
 
+_ON_DRAIN = {
+    "finish": "finish (it ends in the worker that has it)",
+    "hand_over": "hand_over (another worker goes on with it)",
+    None: "nothing declared (cut when the drain is over, and run again elsewhere from the beginning)",
+}
 _ONE = {"signals": "signal", "queries": "query", "updates": "update"}
 
 

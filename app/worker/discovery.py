@@ -14,19 +14,18 @@ import itertools
 import pkgutil
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from app.core.config import Settings, variables
-from app.core.config.resolve import activity_settings, scaling_settings
+from app.core.config.resolve import scaling_settings
 from app.core.config.review import warnings
-from app.worker import places
+from app.worker import kept_promises, places
 from app.worker import sdk_definitions as sdk
 from app.worker.payload_types import UnfitType, adapter
 from app.worker.problems import Problem, RegistrationError, did_you_mean
+from app.worker.queues import TaskQueue, task_queues
 from app.worker.registry import ACTIVITY, WORKFLOW, Registry, registry
 
 SETTING = "temporal.worker.packages"
@@ -54,8 +53,12 @@ def discover(settings: Settings, queues: Iterable[str] = ()) -> Registry:
     return found.registry
 
 
-def look(settings: Settings, queues: Iterable[str] = ()) -> Discovery:
-    """What `discover` finds, with the problems as data."""
+def look(settings: Settings, queues: Iterable[str] = (), *, drain_chosen: bool = False) -> Discovery:
+    """What `discover` finds, with the problems as data.
+
+    With `drain_chosen`, somebody said at the command line how long a drain takes, and no promise is held against it.
+    """
+    asked = list(queues)
     failed = _merged(problem for package in settings.temporal.worker.packages for problem in _import_all(package))
     problems = [*failed, *registry.problems, *registry.without_instance(), *_wrapped_later()]
     if failed:
@@ -67,12 +70,14 @@ def look(settings: Settings, queues: Iterable[str] = ()) -> Discovery:
         problems.append(Problem(SETTING, what, remedy))
     for queue in settings.queues:
         problems += registry.unknown_queues([queue], variables.of_queue(queue) or "queues (config.yaml)")
-    problems += registry.unknown_queues(queues, "--queue")
+    problems += registry.unknown_queues(asked, "--queue")
     problems += registry.unserved(
         {q: "its scaling.max_replicas is 0" for q in known if scaling_settings(settings, q).max_replicas == 0}
     )
     problems += _unknown_activities(settings)
-    problems += _unfit_options(settings)
+    problems += kept_promises.misfits(registry, settings)
+    if not drain_chosen:
+        problems += kept_promises.contradictions(_of(settings, asked))
     problems += _unfit_types()
     return Discovery(registry, tuple(problems), complete=True)
 
@@ -88,16 +93,9 @@ def _unknown_activities(settings: Settings) -> Iterable[Problem]:
             yield Problem("temporal.activity (config.yaml)", f'no activity is named "{name}"', remedy)
 
 
-def _unfit_options(settings: Settings) -> Iterable[Problem]:
-    """Overrides of a queue and of an activity may each be right and clash: found here, not in workflow code."""
-    for queue, handlers in registry.queues().items():
-        for handler in handlers:
-            try:
-                activity_settings(settings, handler.name, queue)
-            except ValidationError as error:
-                what = "; ".join(line["msg"].removeprefix("Value error, ") for line in error.errors())
-                where = f"temporal.activity.{handler.name} and queues.{queue}.activities"
-                yield Problem(where, f"their options do not fit together: {what}", "Change one of them.")
+def _of(settings: Settings, queues: Collection[str]) -> list[TaskQueue]:
+    """The asked-for queues, else all: the settings of a worker's process may hold for its own queues only."""
+    return [queue for name, queue in task_queues(registry, settings).items() if not queues or name in queues]
 
 
 def _unfit_types() -> Iterable[Problem]:
@@ -218,9 +216,18 @@ def _merged(failed: Iterable[tuple[str, Problem]]) -> list[Problem]:
     return merged
 
 
-def doubts(settings: Settings) -> list[str]:
-    """Sentences on what keeps no worker from serving, and will be regretted: settings, names of queues, no queue."""
-    return [*warnings(settings), *registry.doubtful_queues(), *undeclared(settings.temporal.worker.packages)]
+def doubts(settings: Settings, queues: Collection[str] = (), *, drain_chosen: bool = False) -> list[str]:
+    """Sentences on what keeps no worker from serving, and will be regretted: settings, names of queues, no queue.
+
+    And on what a drain of `queues`, else of all, may cut; `drain_chosen` as in `look`.
+    """
+    of = _of(settings, queues)
+    return [
+        *warnings(settings),
+        *registry.doubtful_queues(),
+        *undeclared(settings.temporal.worker.packages),
+        *(kept_promises.shortened(of) if drain_chosen else kept_promises.doubts(settings, of)),
+    ]
 
 
 def undeclared(packages: Iterable[str]) -> list[str]:

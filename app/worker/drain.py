@@ -1,6 +1,6 @@
 """The drain's clock and its signals: SIGTERM starts it, a watchdog thread ends it, whatever else happens.
 
-    SIGTERM ......... drain ......... unwind .. | flush | gone
+    SIGTERM ......... drain ......... unwind .. | release . flush | gone
                       bodies finish   cancelled  ^ the watchdog, at drain + unwind
 
 Signals reach a thread of their own through a wake-up pipe that C code writes, so a blocked event loop or a blocking
@@ -10,6 +10,7 @@ may repeat it); a second Ctrl-C ends at once.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -19,10 +20,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.core.exit import ExitCode, finish
+from app.core.config.worker import RELEASE_S
+from app.core.exit import ExitCode, finish, leave_by
 from app.worker.in_flight import InFlight
+from app.worker.release import Release
 
 log = logging.getLogger("app.worker.drain")
+
+LEAVE_S = 0.5
+"""For spans and log lines after a release: the next attempts begin at release.RETRY_DELAY_S."""
+LAST_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class DrainBudget:
     drain_s: float
     unwind_s: float
     flush_s: float
+    release_s: float = RELEASE_S
 
     @property
     def watchdog_s(self) -> float:
@@ -41,16 +49,17 @@ class DrainBudget:
     @property
     def total_s(self) -> float:
         """After SIGTERM: when the process is gone at the latest."""
-        return self.watchdog_s + self.flush_s
+        return self.watchdog_s + self.release_s + self.flush_s
 
 
 class Watchdog:
     """Ends the process when the budget is spent."""
 
-    def __init__(self, budget: DrainBudget, in_flight: InFlight) -> None:
-        """`in_flight` knows the bodies that are still at work then."""
+    def __init__(self, budget: DrainBudget, in_flight: InFlight, release: Release) -> None:
+        """`in_flight` knows what is still in hand then, `release` how another worker gets it."""
         self._budget = budget
         self._in_flight = in_flight
+        self._release = release
         self._armed = threading.Lock()
 
     def arm(self, code: ExitCode | None = None) -> None:
@@ -60,21 +69,24 @@ class Watchdog:
             threading.Thread(target=self._wait, args=(code,), name="drain-watchdog", daemon=True).start()
 
     def _wait(self, code: ExitCode | None) -> None:
-        time.sleep(self._budget.watchdog_s)
-        left = [str(body) for body in list(self._in_flight.running.values())]
-        report = self._in_flight.drained(code)
-        # Logging itself may block (a full pipe, a lock that a stuck thread holds): this timer waits for nobody.
-        last = threading.Timer(self._budget.flush_s + 0.5, os._exit, [int(report.code)])
+        # Releasing and logging may block (a full pipe, a lock that a stuck thread holds): this timer waits for nobody.
+        last = threading.Timer(self._budget.total_s + LAST_S, os._exit, [int(code or ExitCode.HANDED_OVER)])
         last.daemon = True
         last.start()
+        asyncio.run(self._release.at(time.monotonic() + self._budget.watchdog_s, self._budget.release_s))
+        left = self._in_flight.in_hand()
+        report = self._in_flight.drained(code)
+        # What was released begins elsewhere in a moment: this process must not outlast it for the sake of a span.
+        flush_s = min(LEAVE_S, self._budget.flush_s) if report.released else self._budget.flush_s
+        leave_by(flush_s, report.code)
         log.error(
-            "drain: the budget of %g s is spent; leaving with %d activities at work, which run again elsewhere: %s",
+            "drain: the budget of %g s is spent; leaving with %d activities in hand, which run again elsewhere: %s",
             self._budget.watchdog_s,
             len(left),
-            "; ".join(left) or "none",
+            "; ".join(map(str, left.values())) or "none",
         )
         log.error("drain: done in %s", report)
-        finish(report.code, flush_s=self._budget.flush_s)
+        finish(report.code, flush_s=flush_s)
 
 
 def on_signals(request_stop: Callable[[str], None]) -> None:

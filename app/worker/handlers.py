@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from app.worker import sdk_definitions as sdk
 from app.worker.problems import Problem, did_you_mean
+from app.worker.promises import Promise
 
 WORKFLOW: Literal["workflow"] = "workflow"
 ACTIVITY: Literal["activity"] = "activity"
@@ -39,6 +40,8 @@ class Handler:
     is_async: bool = True
     instance_where: str = ""
     """Of a method or callable object: where its instance was registered."""
+    promise: Promise = field(default_factory=Promise)
+    """Of an activity: what its decorator says of its time."""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name} ({self.where})"

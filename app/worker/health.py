@@ -18,6 +18,8 @@ from typing import Any
 from app.core.probes import PROMETHEUS_TEXT, Answer, ProbeServer, verdict
 from app.worker.in_flight import InFlight
 
+BEAT_S = 0.5
+"""How often an idle loop shows that it turns."""
 LOOP_BLOCKED_S = 5.0
 SERVER_SILENT_S = 15.0
 """Three missed health checks of Temporal."""
@@ -38,6 +40,8 @@ class WorkerState:
     problem: str = ""
     down: dict[str, str] = field(default_factory=dict)
     """Queue -> why its worker ended, until it polls again."""
+    polls_failing: dict[str, str] = field(default_factory=dict)
+    """Queue -> why its polls do not come through, until they do."""
     restarts: Counter[str] = field(default_factory=Counter)
     """Queue -> how often its worker was started again."""
     current: bool | None = None
@@ -59,6 +63,8 @@ class WorkerState:
             return False, f"Temporal has not answered for {silent:.0f} s: {self.problem}"
         if down := dict(self.down):
             return False, "; ".join(f"queue {queue} has no worker: {why}" for queue, why in down.items())
+        if failing := dict(self.polls_failing):
+            return False, "; ".join(f"queue {queue} gets no work: {why}" for queue, why in failing.items())
         return True, f"ok, but {self.note}" if self.note else "ok"
 
 
@@ -138,6 +144,18 @@ class _FleetCollector:
         for key, count in list(self._state.in_flight.ended.items()):
             ended.add_metric(key, count)
         yield ended
+        if drain := self._state.in_flight.draining():
+            ends = GaugeMetricFamily(
+                "fleet_worker_drain_activities", "Activities of the drain that goes on, by outcome.", labels=["outcome"]
+            )
+            ends.add_metric(["finished"], drain.finished)
+            ends.add_metric(["handed_over"], drain.handed_over)
+            ends.add_metric(["released"], drain.released)
+            ends.add_metric(["in_hand"], drain.abandoned)
+            yield ends
+            yield GaugeMetricFamily(
+                "fleet_worker_drain_seconds", "How long the drain goes on already.", value=drain.seconds
+            )
         phase = GaugeMetricFamily("fleet_worker_state", "1 for the state this process is in.", labels=["state"])
         for name in ("starting", "connecting", "running", "draining"):
             phase.add_metric([name], float(self._state.phase == name))
@@ -148,6 +166,17 @@ class _FleetCollector:
         for queue in self._state.queues:
             restarts.add_metric([queue], self._state.restarts[queue])
         yield restarts
+        failing = GaugeMetricFamily(
+            "fleet_worker_polls_failing", "1 while the polls of a queue do not come through.", labels=["task_queue"]
+        )
+        for queue in self._state.queues:
+            failing.add_metric([queue], float(queue in self._state.polls_failing))
+        yield failing
+        yield GaugeMetricFamily(
+            "fleet_worker_loop_lag_seconds",
+            "How late the event loop is: the time since it last turned, less the time that it waits by itself.",
+            value=max(0.0, time.monotonic() - self._state.loop_turned_at - BEAT_S),
+        )
         if self._state.current is not None:
             yield GaugeMetricFamily(
                 "fleet_worker_build_current",

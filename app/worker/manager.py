@@ -23,11 +23,13 @@ from app.core.exit import ExitCode
 from app.core.services.temporal.plugin import fleet_plugins
 from app.core.services.temporal.temporal_client import TemporalClientService, TemporalUnavailable
 from app.core.telemetry.runtime import worker_runtime
-from app.worker import versions
+from app.worker import outrun, versions
 from app.worker.build import build
-from app.worker.connect import connect
-from app.worker.health import WorkerState
+from app.worker.connect import NamespaceMissing, connect
+from app.worker.health import BEAT_S, WorkerState
 from app.worker.in_flight import InFlight
+from app.worker.poll_watch import PollWatch
+from app.worker.queues import task_queues
 from app.worker.registry import Registry
 from app.worker.sandbox import shared_modules
 from app.worker.supervise import Pool
@@ -81,7 +83,7 @@ class WorkerManager:
         plugins = fleet_plugins(shared_modules(registry, settings))
         self.service = TemporalClientService(
             settings.temporal,
-            plugins=[*plugins, in_flight.plugin()],
+            plugins=[*plugins, in_flight.plugin(), outrun.plugin(task_queues(registry, settings).values())],
             runtime=runtime,
             identity=identity(settings),
             retry=retry_of(settings, self._queues),
@@ -103,6 +105,7 @@ class WorkerManager:
             self.state.phase = "running"
             log.info("serving %s as %s", ", ".join(self._queues), client.identity)
             watching.append(_watch("Temporal", self._watch_temporal(client)))
+            watching.append(_watch("polls", PollWatch(self.service, self.pools, self.state).run()))
             watching.append(_watch("versions", versions.watch(self.service, self._settings.temporal, self.state)))
             died = await _stop_or_death(stop, runs)
             self.state.phase = "draining"
@@ -124,7 +127,7 @@ class WorkerManager:
     async def _drain(self, runs: Sequence[asyncio.Task[ExitCode | None]], died: ExitCode | None) -> ExitCode:
         self._in_flight.begin_drain()
         longest_s = max((pool.quiesce_s for pool in self.pools), default=0.0)
-        in_hand = len(self._in_flight.running)
+        in_hand = len(self._in_flight.in_hand())
         log.info("drain: polling stops; %d activities in hand; open polls have up to %g s", in_hand, longest_s)
         refused = died is ExitCode.CANNOT_CONNECT
         await asyncio.gather(*(pool.drain(refused=refused) for pool in self.pools))
@@ -137,15 +140,19 @@ class WorkerManager:
         """Shows the health threads that the loop turns; waits for nothing else."""
         while True:
             self.state.loop_turned_at = time.monotonic()
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(BEAT_S)
 
     async def _watch_temporal(self, client: Client) -> None:
         """Shows the health threads that Temporal answers, and gives the workers a new client when there is one."""
+        missing = NamespaceMissing(self.service.address)
         while True:
             health = await self.service.health_check()
             if health.ok:
                 self.state.temporal_answered_at = time.monotonic()
             self.state.problem = health.error
+            if gone := missing.after(health):
+                for pool in self.pools:
+                    pool.fail(gone)
             client = await self._rotate(client)
             await asyncio.sleep(HEALTH_CHECK_S)
 

@@ -2,7 +2,8 @@
 
 The chart makes one Deployment for each queue in it. The digest covers what only the code decides (queues, task types,
 handlers), not what an environment may override (slots, drain), so a worker can compare its own registry with the
-manifest that its Deployment was made from, and refuse to serve under a wrong one.
+manifest that its Deployment was made from, and refuse to serve under a wrong one. What an activity promises of a drain
+is in it too, as the chart refuses a drain that would break it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import re
 from typing import Any
 
 from app.core.config import Settings
-from app.worker.queues import task_queues
-from app.worker.registry import Problem, Registry
+from app.worker.promises import finishing_drain_s
+from app.worker.queues import TaskQueue, task_queues
+from app.worker.registry import Handler, Problem, Registry
 
 SLUG_LENGTH = 40
 """Leaves room for the release's name in a Kubernetes name of 63 characters."""
@@ -23,7 +25,7 @@ SLUG_LENGTH = 40
 
 def registry_digest(registry: Registry) -> str:
     """`sha256:...` of the queues and their handlers; the same for the same code on every machine."""
-    said = {queue: sorted(f"{h.kind} {h.name}" for h in handlers) for queue, handlers in registry.queues().items()}
+    said = {queue: sorted(map(_said, handlers)) for queue, handlers in registry.queues().items()}
     return f"sha256:{hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()}"
 
 
@@ -54,8 +56,34 @@ def queue_manifest(registry: Registry, settings: Settings, image_repository: str
             "unwindSeconds": math.ceil(queue.worker.unwind_timeout_s),
             "flushSeconds": math.ceil(queue.worker.flush_timeout_s),
             "longActivities": queue.scaling.long_activities,
+            **_promised(queue),
         }
     return {"imageRepository": image_repository, "digest": registry_digest(registry), "queues": queues}
+
+
+def _promised(queue: TaskQueue) -> dict[str, int]:
+    """What the drain of a queue must be for its activities' promises, in seconds; absent where none was made.
+
+    At least finishSeconds for those that finish in it, above heartbeatSeconds for those that are handed over.
+    """
+    finish: list[float] = []
+    beats: list[float] = []
+    for handler in queue.activities:
+        promised, options = handler.promise.on_drain, queue.options[handler.name]
+        if promised == "finish":
+            finish.append(finishing_drain_s(options.start_to_close_timeout_s, queue.worker))
+        if promised == "hand_over":
+            beats.append(options.heartbeat_timeout_s or 0)
+    least = {"finishSeconds": finish, "heartbeatSeconds": beats}
+    return {key: math.ceil(max(seconds)) for key, seconds in least.items() if seconds}
+
+
+def _said(handler: Handler) -> str:
+    """A handler with what its code alone decides; without a promise as it was before there were any."""
+    said, promise = f"{handler.kind} {handler.name}", handler.promise
+    if promise.on_drain:
+        said += f" {promise.on_drain} {promise.start_to_close_s} {promise.heartbeat_s}"
+    return said
 
 
 def manifest_yaml(manifest: dict[str, Any]) -> str:

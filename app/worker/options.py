@@ -30,6 +30,7 @@ from temporalio.workflow import (
 )
 
 from app.core.config.model import ActivitySettings, RetrySettings, WorkflowSettings
+from app.worker.promises import Promise
 
 TOO_LARGE = "PayloadsTooLarge"
 """What the SDK calls the failure of an activity whose result exceeds Temporal's limit; it would exceed it again."""
@@ -159,24 +160,24 @@ def run_defaults(settings: WorkflowSettings) -> RunOptions:
     }
 
 
-def activity_defaults(settings: ActivitySettings) -> ActivityOptions:
-    """What an activity call gets where its caller says nothing."""
+def activity_defaults(settings: ActivitySettings, promise: Promise) -> ActivityOptions:
+    """What an activity call gets where its caller says nothing: what is declared, else what is configured."""
     return {
-        "start_to_close_timeout": _delta(settings.start_to_close_timeout_s),
+        "start_to_close_timeout": _delta(promise.start_to_close_s or settings.start_to_close_timeout_s),
         "schedule_to_close_timeout": _delta(settings.schedule_to_close_timeout_s),
         "schedule_to_start_timeout": _delta(settings.schedule_to_start_timeout_s),
-        "heartbeat_timeout": _delta(settings.heartbeat_timeout_s),
-        "retry_policy": _retry(settings.retry),
+        "heartbeat_timeout": _delta(promise.heartbeat_over(settings)),
+        "retry_policy": _retry(promise.retry or settings.retry),
     }
 
 
-def local_activity_defaults(settings: ActivitySettings) -> LocalActivityOptions:
-    """What a local activity gets where its caller says nothing; it has no heartbeat."""
+def local_activity_defaults(settings: ActivitySettings, promise: Promise) -> LocalActivityOptions:
+    """The same for a local activity, which has no heartbeat."""
     return {
-        "start_to_close_timeout": _delta(settings.start_to_close_timeout_s),
+        "start_to_close_timeout": _delta(promise.start_to_close_s or settings.start_to_close_timeout_s),
         "schedule_to_close_timeout": _delta(settings.schedule_to_close_timeout_s),
         "schedule_to_start_timeout": _delta(settings.schedule_to_start_timeout_s),
-        "retry_policy": _retry(settings.retry),
+        "retry_policy": _retry(promise.retry or settings.retry),
     }
 
 

@@ -6,14 +6,17 @@ three can have an opinion of its own on what a queue is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from pydantic import ValidationError
+
 from app.core.config import Settings
-from app.core.config.model import ScalingSettings, WorkerSettings
-from app.core.config.resolve import OF_A_QUEUE, scaling_settings, worker_settings
+from app.core.config.model import ActivitySettings, ScalingSettings, WorkerSettings
+from app.core.config.resolve import OF_A_QUEUE, activity_settings, scaling_settings, worker_settings
 from app.worker.registry import ACTIVITY, WORKFLOW, Handler, Registry
 
 
@@ -27,6 +30,8 @@ class TaskQueue:
     worker: WorkerSettings
     """Those of the process with the queue's own laid over them."""
     scaling: ScalingSettings
+    options: Mapping[str, ActivitySettings]
+    """By activity: what holds where a call says nothing. Absent is one whose options misfit, which nobody serves."""
 
     @property
     def task_types(self) -> list[str]:
@@ -44,7 +49,10 @@ class TaskQueue:
         """The whole view as plain data."""
         return {
             "workflows": [{"name": h.name, **_origin(h)} for h in self.workflows],
-            "activities": [{"name": h.name, "async": h.is_async, **_origin(h)} for h in self.activities],
+            "activities": [
+                {"name": h.name, "async": h.is_async, "on_drain": h.promise.on_drain, **_origin(h)}
+                for h in self.activities
+            ],
             "worker": {key: getattr(self.worker, key) for key in OF_A_QUEUE},
             "scaling": self.scaling.model_dump(),
         }
@@ -60,6 +68,7 @@ def task_queues(registry: Registry, settings: Settings) -> Mapping[str, TaskQueu
                 tuple(handler for handler in handlers if handler.kind == ACTIVITY),
                 worker_settings(settings, queue),
                 scaling_settings(settings, queue),
+                MappingProxyType(dict(_options(settings, handlers))),
             )
             for queue, handlers in registry.queues().items()
         }
@@ -73,8 +82,17 @@ def listing(queues: Mapping[str, TaskQueue]) -> str:
         lines.append(queue.name)
         for handler in (*queue.activities, *queue.workflows):
             sync = "" if handler.is_async else " (sync)"
-            lines.append(f"  {handler.kind:<9} {handler.name + sync:<24} {handler.where}")
+            promise = f"  {handler.promise}" if handler.promise.on_drain else ""
+            lines.append(f"  {handler.kind:<9} {handler.name + sync:<24} {handler.where}{promise}")
     return "\n".join(lines)
+
+
+def _options(settings: Settings, handlers: Iterable[Handler]) -> Iterator[tuple[str, ActivitySettings]]:
+    for handler in handlers:
+        if handler.kind == ACTIVITY:
+            with suppress(ValidationError):
+                configured = activity_settings(settings, handler.name, handler.queue)
+                yield handler.name, handler.promise.over(configured)
 
 
 def _origin(handler: Handler) -> dict[str, str]:

@@ -15,16 +15,18 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, TypedDict, TypeVar
 
 from temporalio import activity, workflow
-from temporalio.common import VersioningBehavior
+from temporalio.common import RetryPolicy, VersioningBehavior
 from typing_extensions import Unpack
 
-from app.worker import places
+from app.worker import places, promises
 from app.worker import sdk_definitions as sdk
 from app.worker.handlers import ACTIVITY, WORKFLOW, Handler, Registry, key_of
 from app.worker.problems import Problem, RegistrationError
+from app.worker.promises import OnDrain, Promise
 
 __all__ = [
     "ACTIVITY",
@@ -85,8 +87,20 @@ def workflow_defn(*, queue: str, **options: Unpack[WorkflowDefnOptions]) -> Call
     return declare
 
 
-def activity_defn(*, queue: str, **options: Unpack[ActivityDefnOptions]) -> Callable[[F], F]:
+def activity_defn(
+    *,
+    queue: str,
+    start_to_close_timeout: timedelta | None = None,
+    heartbeat_timeout: timedelta | None = None,
+    retry_policy: RetryPolicy | None = None,
+    on_drain: OnDrain | None = None,
+    **options: Unpack[ActivityDefnOptions],
+) -> Callable[[F], F]:
     """Declare an activity on task queue `queue`, alone or over `@activity.defn(...)`.
+
+    The timeouts and the retry policy hold for each call that says nothing of them, over the configuration. `on_drain`
+    promises what a worker that leaves does with it: "finish" (it fits into the queue's drain) or "hand_over" (it
+    heartbeats, and goes on elsewhere); `promises.py` says what is checked.
 
     An activity is a function, async or not; a method, or a class with `__call__`, once `register` was given an
     instance; a callable object. `options` are those of `temporalio.activity.defn` and belong here only where the SDK's
@@ -98,7 +112,10 @@ def activity_defn(*, queue: str, **options: Unpack[ActivityDefnOptions]) -> Call
         made = sdk.activity_definition(target)
         _define(target, options, made is not None)
         if not workflow.unsafe.in_sandbox():
-            _declare_activity(target, queue, options if made else {})
+            promise, wrong = promises.read(start_to_close_timeout, heartbeat_timeout, retry_policy, on_drain)
+            at = places.decorator_place(target, "activity_defn") if wrong else ""
+            registry.problems += (Problem(at, f"{key_of(target)[1]}: {fact}", remedy) for fact, remedy in wrong)
+            _declare_activity(target, queue, options if made else {}, promise)
         return target
 
     return declare
@@ -138,7 +155,7 @@ def _define(target: Any, options: ActivityDefnOptions, made: bool) -> None:
         sdk.type_partial(target)
 
 
-def _declare_activity(target: Any, queue: str, lost: ActivityDefnOptions) -> None:
+def _declare_activity(target: Any, queue: str, lost: ActivityDefnOptions, promise: Promise) -> None:
     where = places.place(target)
     definition = sdk.activity_definition(target)
     name = _check(ACTIVITY, target, where, queue, definition, lost)
@@ -149,7 +166,7 @@ def _declare_activity(target: Any, queue: str, lost: ActivityDefnOptions) -> Non
     if misfit := _misfit(target, qualname, first if in_class else ""):
         registry.problems.append(Problem(where, *misfit))
     elif name and definition:
-        handler = Handler(ACTIVITY, name, queue, target, module, qualname, where, definition.is_async)
+        handler = Handler(ACTIVITY, name, queue, target, module, qualname, where, definition.is_async, promise=promise)
         of_instance = isinstance(target, type) or (in_class and first == "self")
         (registry.add_of_instance if of_instance else registry.add)(handler)
 

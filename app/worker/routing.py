@@ -23,6 +23,7 @@ from app.worker import places
 from app.worker import sdk_definitions as sdk
 from app.worker.options import LEFT_OUT
 from app.worker.problems import did_you_mean
+from app.worker.promises import Promise
 from app.worker.registry import ACTIVITY, WORKFLOW, Handler, registry
 
 Kind = Literal[
@@ -38,6 +39,15 @@ def activity_queue(target: Any, explicit: str | None = None) -> str:
     Raises a non-retryable ApplicationError of type "UnservedQueue" or "UnknownActivity".
     """
     return _queue(ACTIVITY, target, explicit)
+
+
+def promise_of(target: Any, queue: str) -> Promise:
+    """What activity `target` (function, or the name of one on `queue`) declares of its time; nothing where unknown."""
+    if isinstance(target, str):
+        handlers = registry.queues().get(queue, ())
+        return next((handler.promise for handler in handlers if _is(handler, ACTIVITY, target)), Promise())
+    handler = registry.find(target)
+    return handler.promise if handler else Promise()
 
 
 def child_queue(target: Any, explicit: str | None = None) -> str:

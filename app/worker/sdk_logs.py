@@ -10,7 +10,7 @@ import logging
 import sysconfig
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -56,17 +56,21 @@ def _task_failed(record: logging.LogRecord) -> bool:
     blocked = str(error).startswith(_BLOCKED)
     if not blocked:
         frames.reverse()  # innermost first, as they are in the trace of a blocked thread
-    theirs = next((f for f in frames if not f[0].f_code.co_filename.startswith(_NOT_THEIRS)), None)
-    place = f"{_short(theirs[0].f_code.co_filename)}:{theirs[1]} in {theirs[0].f_code.co_qualname}" if theirs else ""
-    record.msg = f"{_who(record, (frame for frame, _ in frames))}: {_what(error, place, blocked)}"
+    record.msg = f"{_who(record, (frame for frame, _ in frames))}: {_what(error, place(frames), blocked)}"
     record.args = ()
     if not logging.getLogger().isEnabledFor(logging.DEBUG):
         record.exc_info = None
     return True
 
 
-def _what(error: BaseException, place: str, blocked: bool) -> str:
-    at = f" at {place}" if place else ""
+def place(frames: Iterable[tuple[FrameType, int]]) -> str:
+    """`file:line in function` of the first of `frames` (with their line numbers) that is the user's code, or ""."""
+    theirs = next((f for f in frames if not f[0].f_code.co_filename.startswith(_NOT_THEIRS)), None)
+    return f"{_short(theirs[0].f_code.co_filename)}:{theirs[1]} in {theirs[0].f_code.co_qualname}" if theirs else ""
+
+
+def _what(error: BaseException, where: str, blocked: bool) -> str:
+    at = f" at {where}" if where else ""
     if blocked:
         return f"its task failed, and is tried again: it held its thread for more than 2 s{at}. {_IN_AN_ACTIVITY}"
     if isinstance(error, RestrictedWorkflowAccessError):

@@ -16,14 +16,15 @@ from app.core.config.load import load_settings
 from app.core.config.resolve import without_override, worker_settings
 from app.core.exit import ExitCode, fail, finish
 from app.core.telemetry import logs, tracing
-from app.worker import sdk_logs
+from app.worker import blocked, memory, sdk_logs
 from app.worker.check import checked
 from app.worker.discovery import doubts
 from app.worker.drain import DrainBudget, Watchdog, on_signals
 from app.worker.health import probe_server
 from app.worker.in_flight import InFlight
-from app.worker.manager import WorkerManager
+from app.worker.manager import WorkerManager, identity
 from app.worker.registry import Problem, RegistrationError
+from app.worker.release import Release
 from app.worker.reload import NO_DRAIN_S, Places, Reloader, end_with
 
 log = logging.getLogger("app.worker.serve")
@@ -106,17 +107,19 @@ def main(argv: list[str] | None = None) -> None:
         fail(RegistrationError([Problem("temporal.enabled", what, remedy)]))
     # Each pool is a service of its own in traces.
     tracing.configure(f"worker-{arguments.queue[0]}" if len(arguments.queue or ()) == 1 else "worker")
-    _serve(settings, arguments.queue, arguments.connect_timeout)
+    _serve(settings, arguments.queue, arguments.connect_timeout, drain_chosen=arguments.drain_timeout is not None)
 
 
-def _serve(settings: Settings, queues: list[str] | None, connect_timeout_s: float | None) -> NoReturn:
+def _serve(
+    settings: Settings, queues: list[str] | None, connect_timeout_s: float | None, *, drain_chosen: bool
+) -> NoReturn:
     try:
-        registry = checked(settings, queues or ())
+        registry = checked(settings, queues or (), drain_chosen=drain_chosen)
     except RegistrationError as error:
         fail(error)
-    for doubt in doubts(settings):
-        log.warning(doubt)
     serving = list(dict.fromkeys(queues or registry.queues()))
+    for doubt in doubts(settings, serving, drain_chosen=drain_chosen):
+        log.warning(doubt)
     in_flight = InFlight()
     worker = settings.temporal.worker
     budget = DrainBudget(
@@ -124,7 +127,7 @@ def _serve(settings: Settings, queues: list[str] | None, connect_timeout_s: floa
         worker.unwind_timeout_s,
         worker.flush_timeout_s,
     )
-    watchdog = Watchdog(budget, in_flight)
+    watchdog = Watchdog(budget, in_flight, Release(settings.temporal, in_flight, identity(settings)))
     manager = WorkerManager(registry, settings, serving, in_flight, watchdog.arm)
     try:
         health = probe_server(manager.state, worker.health_host, worker.health_port)
@@ -132,6 +135,8 @@ def _serve(settings: Settings, queues: list[str] | None, connect_timeout_s: floa
         fail(error)
     health.start()
     log.info("health and metrics on %s", health.address)
+    blocked.watch(manager.state)
+    memory.watch(worker.max_memory)
 
     async def run() -> NoReturn:
         loop = asyncio.get_running_loop()

@@ -104,6 +104,7 @@ class Pool:
         self._failure: BaseException | None = None
         self._ran_s = 0.0
         self._work: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self.quiesce_s = quiesce_s(settings)
         self._sticky_s = sticky_s(settings)
         self.polls = Polls()
@@ -120,6 +121,13 @@ class Pool:
         if self.at_work and self.worker.client is not client:
             with suppress(AttributeError):  # the SDK's worker lets go of its core a moment before it has ended
                 self.worker.client = client
+
+    def fail(self, error: BaseException) -> None:
+        """End the worker because of `error`, which the SDK does not see; it goes on as if the SDK had raised it."""
+        if self.at_work and not self._failed.is_set():
+            self._failure = error
+            self._failed.set()
+            self._ending = asyncio.create_task(self.worker.shutdown())
 
     async def run(self) -> ExitCode | None:
         """Keep a worker running until `drain` (None), or until it is given up (the code to leave with)."""

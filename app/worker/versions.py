@@ -12,6 +12,7 @@ import asyncio
 import logging
 import shlex
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -22,6 +23,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import WorkerDeploymentConfig
 
 from app.core.config.model import TemporalSettings, WorkerSettings
+from app.core.services.temporal.connection import speaks_tls
 from app.core.services.temporal.temporal_client import TemporalClientService, TemporalUnavailable
 from app.worker.health import WorkerState
 
@@ -85,13 +87,42 @@ async def standing(client: Client, worker: WorkerSettings, limit: timedelta) -> 
 
 
 def remedy(settings: TemporalSettings) -> str:
-    """The command that gives new work to this build."""
+    """The command that gives new work to this build, for a shell; a secret in it is a variable or a file to fill in."""
     worker = settings.worker
     words = ["temporal", "worker", "deployment", "set-current-version"]
     words += ["--deployment-name", worker.deployment_name]
     words += ["--unversioned"] if worker.versioning == "off" else ["--build-id", worker.build_id]
     words += ["--address", settings.address, "--namespace", settings.namespace, "--yes"]
-    return shlex.join(words)
+    return " ".join([shlex.join(words), *_access(settings)])
+
+
+def _access(settings: TemporalSettings) -> Iterator[str]:
+    """The options of Temporal's CLI for our TLS, API key and headers, quoted for a shell. No secret is shown.
+
+    Where the settings hold a text instead of a file, its variable has the name that the CLI reads it from.
+    """
+    tls = settings.tls
+    if tls.enabled is False:
+        yield "--tls=false"
+    elif speaks_tls(settings):
+        yield "--tls"
+        for ours, option, variable in (
+            ("server_ca", "ca", "SERVER_CA_CERT"),
+            ("client_cert", "cert", "CLIENT_CERT"),
+            ("client_key", "key", "CLIENT_KEY"),
+        ):
+            if file := getattr(tls, f"{ours}_file"):
+                yield f"--tls-{option}-path {shlex.quote(file)}"
+            elif getattr(tls, f"{ours}_data"):
+                yield f'--tls-{option}-data "$TEMPORAL_TLS_{variable}_DATA"'
+        if tls.server_name:
+            yield f"--tls-server-name {shlex.quote(tls.server_name)}"
+    if settings.api_key_file:
+        yield f'--api-key "$(cat {shlex.quote(settings.api_key_file)})"'
+    elif settings.api_key.get_secret_value():
+        yield '--api-key "$TEMPORAL_API_KEY"'
+    for header in settings.grpc_metadata:
+        yield f'--grpc-meta {shlex.quote(header)}="$TEMPORAL_GRPC_META_{header.upper().replace("-", "_")}"'
 
 
 async def watch(service: TemporalClientService, settings: TemporalSettings, state: WorkerState) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
 from fastapi import Body, Depends, FastAPI
+from fastapi.responses import PlainTextResponse
 from fastapi.testclient import TestClient
+from starlette.types import Receive, Scope, Send
 
 from app.api.http import problems
 from app.api.http.body_limit import BodyLimit
@@ -41,3 +44,18 @@ def own_app() -> FastAPI:
         return (await client.start_workflow("Nobody", text, id=name, task_queue="nobody")).id
 
     return app
+
+
+_asked = asyncio.Event()
+
+
+async def endless(scope: Scope, receive: Receive, send: Send) -> None:
+    """An app without a framework: it is ready, /endless is never answered, and /asked is once that was asked for."""
+    if scope["type"] != "http":
+        raise NotImplementedError
+    if scope["path"] == "/endless":
+        _asked.set()
+        await asyncio.Event().wait()
+    if scope["path"] == "/asked":
+        await _asked.wait()
+    await PlainTextResponse("yes")(scope, receive, send)

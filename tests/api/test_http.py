@@ -49,6 +49,22 @@ def test_the_same_order_again_is_a_conflict(front: Callable[..., TestClient], te
     assert again.json()["workflow_id"] == f"order-{body['order_id']}"
 
 
+def test_an_order_that_is_sent_again_with_its_key_gets_the_first_answer(
+    front: Callable[..., TestClient], temporal_address: str
+) -> None:
+    client, body = front(temporal_address), order()
+    first, again = (client.post("/orders", json=body, headers={"Idempotency-Key": "k1"}) for _ in range(2))
+    assert (again.status_code, again.json(), again.headers["location"]) == (
+        first.status_code,
+        first.json(),
+        first.headers["location"],
+    )
+    other = client.post("/orders", json={**body, "address": "2 Main Street"}, headers={"Idempotency-Key": "k1"})
+    assert (other.status_code, other.headers["content-type"]) == (422, "application/problem+json")
+    assert client.post("/orders", json=body, headers={"Idempotency-Key": "k2"}).status_code == 409
+    assert client.post("/orders", json=body).status_code == 409
+
+
 def test_an_order_that_was_never_placed_is_not_found(front: Callable[..., TestClient], temporal_address: str) -> None:
     answer = front(temporal_address).get("/orders/never")
     assert (answer.status_code, answer.json()["title"]) == (404, "no such workflow")

@@ -180,10 +180,9 @@ def test_without_the_operator_neither_its_rights_nor_pools_are_there(helm: Helm)
 
 
 def test_the_api_of_somebody_else_is_served_too(helm: Helm) -> None:
-    pods = helm.template({"api": {"enabled": True, "app": "shop.web:app"}}).templates()
-    assert container(pods["shop-fleet-api"])["command"][:4] == ["python", "-m", "uvicorn", "shop.web:app"]
-    pods = helm.template({"api": {"enabled": True}}).templates()
-    assert container(pods["shop-fleet-api"])["command"] == ["python", "-m", "app.api.http.main"]
+    for values, app in (({"app": "shop.web:app"}, "shop.web:app"), ({}, "app.api.http.app:app")):
+        pod = helm.template({"api": {"enabled": True, **values}}).templates()["shop-fleet-api"]
+        assert container(pod)["command"] == ["python", "-m", "app.api.http.main", app]
 
 
 def test_the_notes_say_what_to_type_next(helm4: Helm) -> None:

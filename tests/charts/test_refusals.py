@@ -222,6 +222,18 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"env": [{"name": "POD_NAME", "value": "x"}]},
         "env may not set POD_NAME: the chart does, from a value of its own (see values.yaml).",
     ),
+    "a drain that is too short for what finishes in it": (
+        {"queuesManifest": manifest({"finishSeconds": 22}, a="a"), "queues": {"a": {"drainSeconds": 21.5}}},
+        'queues.a: drainSeconds (21.5) is below 22, which its on_drain="finish" activities need.',
+    ),
+    "a drain for all that is too short for one": (
+        {"queuesManifest": manifest({"finishSeconds": 25}, a="a"), "workerDefaults": {"drainSeconds": 5}},
+        'queues.a: drainSeconds (5) is below 25, which its on_drain="finish" activities need.',
+    ),
+    "a drain that a heartbeat outlasts": (
+        {"queuesManifest": manifest({"heartbeatSeconds": 10}, a="a"), "queues": {"a": {"drainSeconds": 10}}},
+        'queues.a: drainSeconds (10) is not above 10, the heartbeat_timeout of its on_drain="hand_over" activities.',
+    ),
     "a drain that the grace period does not know": (
         {"config": {"queues": {"orders": {"worker": {"drain_timeout_s": 600}}}}},
         (
@@ -258,6 +270,12 @@ def test_one_sentence(helm: Helm, case: str) -> None:
 def test_the_image_may_be_in_any_registry(helm: Helm, repository: str) -> None:
     pods = helm.template({"image": {"repository": repository, "tag": "1"}}).templates().values()
     assert {container(pod)["image"] for pod in pods} == {f"{repository}:1"}
+
+
+def test_a_drain_that_just_fits_what_is_promised_is_taken(helm: Helm) -> None:
+    theirs = {"queuesManifest": manifest({"finishSeconds": 22, "heartbeatSeconds": 10}, a="a")}
+    values = {**theirs, "queues": {"a": {"drainSeconds": 22}}}
+    assert set(helm.template(values, environment="staging").workers()) == {"a"}
 
 
 def test_all_problems_are_said_at_once(helm: Helm) -> None:

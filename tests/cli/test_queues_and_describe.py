@@ -106,6 +106,18 @@ def test_an_activity_is_described_with_the_options_that_hold_for_it(registry: Re
     assert "retry.maximum_attempts: 4" in as_text(described)
 
 
+def test_what_a_drain_does_with_an_activity_is_shown_with_what_it_declares() -> None:
+    ran = fleet("describe", "charge_payment", TEMPORAL__ACTIVITIES__START_TO_CLOSE_TIMEOUT_S="99")
+    assert "on a drain: finish (it ends in the worker that has it)" in ran.out
+    assert "  start_to_close_timeout_s: 15.0 (declared)" in ran.out
+    (described,) = fleet("describe", "charge_payment", "--json").json
+    assert (described["on_drain"], described["declared"]) == ("finish", ["start_to_close_timeout_s"])
+    assert described["options"]["start_to_close_timeout_s"] == 15
+    assert "/payments.py:" in fleet("queues").out
+    assert 'on_drain="finish"' in fleet("queues").out
+    assert fleet("queues", "--json").json["payments"]["activities"][0]["on_drain"] == "finish"
+
+
 @pytest.mark.parametrize(
     ("name", "doc"), [("add_five", "Adds."), ("Receipt", "Prints."), ("Greeting", ""), ("give_back", ""), ("rate", "")]
 )

@@ -27,7 +27,7 @@ def settings(**sections: Any) -> Settings:
         ),
         ({"activities": {"heartbeat_timeout_s": 1200}}, "heartbeat_timeout_s (1200) must be below"),
         ({"activities": {"retry": {"initial_interval_s": 61}}}, "maximum_interval_s (60) is below initial_interval_s"),
-        ({"worker": {"termination_grace_s": 67}}, "(68) is above termination_grace_s (67)"),
+        ({"worker": {"termination_grace_s": 71}}, "(72) is above termination_grace_s (71)"),
         ({"tls": {"client_cert_file": "a"}}, "client_cert_file needs client_key_file or client_key_data"),
         ({"tls": {"client_key_data": "a"}}, "client_key_data needs client_cert_file or client_cert_data"),
         ({"tls": {"server_ca_file": "a", "server_ca_data": "b"}}, "server_ca_file and server_ca_data say the same"),
@@ -44,7 +44,7 @@ def test_settings_that_just_fit_are_not_refused() -> None:
     settings(
         temporal={
             "activities": {"schedule_to_close_timeout_s": 1200, "heartbeat_timeout_s": 1199},
-            "worker": {"termination_grace_s": 68},
+            "worker": {"termination_grace_s": 72},
             "tls": {"client_cert_file": "a", "client_key_data": "b"},
         }
     )

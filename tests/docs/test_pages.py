@@ -32,7 +32,7 @@ PAGES = ("README.md", "docs/usage.md")
 
 STAYING = {
     r"python -m app\.worker\.main serve.*": "serving",
-    r"uvicorn .*": "Uvicorn running",
+    r"python -m app\.api\.http\.main.*": "Uvicorn running",
 }
 """Commands that stay, and what they print when they are ready."""
 

@@ -1,4 +1,4 @@
-"""The page and the tests of this folder are of the same mistakes."""
+"""The page and the tests of this folder, and of tests/faults, are of the same mistakes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from tests.mistakes.page import TESTED, sections
 
 
 def test_every_section_has_a_test_and_every_test_a_section() -> None:
-    for module in Path(__file__).parent.glob("test_*.py"):
-        importlib.import_module(f"tests.mistakes.{module.stem}")
+    for folder in ("mistakes", "faults"):
+        for module in (Path(__file__).parents[1] / folder).glob("test_*.py"):
+            importlib.import_module(f"tests.{folder}.{module.stem}")
     assert sorted(TESTED) == sorted(sections())
 
 

@@ -2,7 +2,7 @@
 
 It ends TLS (a certificate that can be replaced while it runs, optionally asking for a client certificate), checks the
 `authorization` header as Temporal's own authorizer does, and counts what it saw. Every call of Temporal's API is one
-request and one answer, so bytes go through as they are.
+request and one answer, so bytes go through as they are. What goes wrong with calls on purpose is `grpc_faults.py`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,8 +21,11 @@ from typing import Any
 import grpc  # type: ignore[import-untyped]
 
 from tests.parts.authority import Certificate
+from tests.parts.grpc_faults import Fault, Faults
 
-_OPEN_CALLS = 64
+_OPEN_CALLS = 256
+_GRACE_S = 70
+"""Longer than a poll; Temporal's own frontend.keepAliveMaxConnectionAgeGrace."""
 _LIMITS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
@@ -34,6 +37,8 @@ class Proxy:
     certificate: Certificate | None = None
     client_authority: Path | None = None
     api_key: str = ""
+    old_api_key: str = ""
+    """Taken as well, while keys are rotated."""
     for_all: tuple[str, ...] = ("/GetSystemInfo", "/Check")
     """Methods that need no key; these are what the server's default authorizer allows everybody."""
     delays_s: dict[str, float] = field(default_factory=dict)
@@ -46,6 +51,28 @@ class Proxy:
     """By address of a connection: its calls by method name."""
     keys: list[str] = field(default_factory=list)
     """The `authorization` headers, without repetition."""
+    faults: Faults = field(default_factory=Faults)
+
+    def answering(
+        self,
+        methods: str,
+        status: grpc.StatusCode,
+        text: str = "",
+        *,
+        times: int | None = None,
+        peers: Iterable[str] | None = None,
+    ) -> AbstractContextManager[Fault]:
+        """Methods that match (`Poll*`) are answered with `status`, open calls too; `peers`: over these connections."""
+        only = None if peers is None else frozenset(peers)
+        return self.faults.during(Fault(methods, status, text, times, peers=only))
+
+    def silent(self, methods: str) -> AbstractContextManager[Fault]:
+        """Calls are taken and never answered."""
+        return self.faults.during(Fault(methods))
+
+    def losing_answers(self, methods: str, *, times: int | None = None) -> AbstractContextManager[Fault]:
+        """The server does the work; the caller hears UNAVAILABLE."""
+        return self.faults.during(Fault(methods, grpc.StatusCode.UNAVAILABLE, "the answer was lost", times, late=True))
 
     def credentials(self) -> grpc.ServerCertificateConfiguration:
         assert self.certificate is not None
@@ -74,15 +101,30 @@ class _Forward(grpc.GenericRpcHandler):  # type: ignore[misc]
             if key not in self._proxy.keys:
                 self._proxy.keys.append(key)
         wanted = self._proxy.api_key
-        if wanted and key != f"Bearer {wanted}" and not method.endswith(self._proxy.for_all):
+        keys = (f"Bearer {wanted}", f"Bearer {self._proxy.old_api_key}")
+        if wanted and key not in keys and not method.endswith(self._proxy.for_all):
             context.abort(grpc.StatusCode.PERMISSION_DENIED, "Request unauthorized.")
+        peer = context.peer()
+        if fault := self._proxy.faults.met(name, peer, late=False):
+            fault.end(context)
         passed = [(k, v) for k, v in metadata.items() if not k.startswith(("grpc-", "user-agent", ":"))]
-        answer = self._upstream.unary_unary(method).future(request, context.time_remaining(), metadata=passed)
-        if not context.add_callback(answer.cancel):
-            answer.cancel()  # the caller has left already
+        with self._proxy.faults.open_call(name) as woken:
+            answer = self._upstream.unary_unary(method).future(request, context.time_remaining(), metadata=passed)
+            answer.add_done_callback(lambda _: woken.set())
+            if not context.add_callback(answer.cancel):
+                answer.cancel()  # the caller has left already
+            while not answer.done():
+                woken.wait()
+                woken.clear()
+                if not answer.done() and (fault := self._proxy.faults.met(name, peer, late=False)):
+                    answer.cancel()
+                    fault.end(context)
         try:
             time.sleep(self._proxy.delays_s.get(name, 0))
-            return answer.result()
+            result = answer.result()
+            if fault := self._proxy.faults.met(name, peer, late=True):
+                fault.end(context)
+            return result
         except grpc.FutureCancelledError:
             context.abort(grpc.StatusCode.CANCELLED, "cancelled")
         except grpc.RpcError as error:
@@ -97,11 +139,19 @@ def grpc_proxy(
     certificate: Certificate | None = None,
     client_authority: Path | None = None,
     api_key: str = "",
+    connections_age_s: float | None = None,
 ) -> Iterator[Proxy]:
-    """A running proxy; `certificate` turns TLS on, `client_authority` asks for a certificate signed by it."""
+    """A running proxy; `certificate` turns TLS on, `client_authority` asks for a certificate signed by it.
+
+    `connections_age_s`: a connection of that age takes no new call (GOAWAY); those that are open may end, as Temporal's
+    frontends do it.
+    """
     proxy = Proxy(certificate=certificate, client_authority=client_authority, api_key=api_key)
     with grpc.insecure_channel(temporal_address, options=_LIMITS) as upstream:
         options = [*_LIMITS, ("grpc.so_reuseport", 0)]
+        if connections_age_s is not None:
+            age_ms, grace_ms = int(connections_age_s * 1000), _GRACE_S * 1000
+            options += [("grpc.max_connection_age_ms", age_ms), ("grpc.max_connection_age_grace_ms", grace_ms)]
         server = grpc.server(ThreadPoolExecutor(_OPEN_CALLS), [_Forward(proxy, upstream)], options=options)
         if certificate:
             asks = client_authority is not None

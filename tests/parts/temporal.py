@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -18,6 +19,9 @@ from app.core.ports import free_port
 from app.local.server import command
 
 READY_TIMEOUT_S = 30
+
+# From util-linux: the kernel then ends the server with the thread that started it, even when that is killed.
+_TIED = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
 
 
 @pytest.fixture(scope="session")
@@ -47,8 +51,8 @@ def own_server(folder: Path, *dynamic_config: str) -> Iterator[tuple[str, subpro
 
 
 def start_server(folder: Path, port: int, *dynamic_config: str) -> subprocess.Popen[bytes]:
-    """Start a server with its data in `folder`; it leads a session of its own."""
-    line = command(folder, port, free_port("127.0.0.1"))
+    """Start a server with its data in `folder`; it leads a session of its own. Call it from a thread that stays."""
+    line = _TIED + command(folder, port, free_port("127.0.0.1"))
     for value in dynamic_config:
         line += ["--dynamic-config-value", value]
     with (folder / "log").open("ab") as log:

@@ -39,7 +39,7 @@ DRAIN = (
     case("temporal.worker.health_port", *PORTS),
 )
 REFUSALS = (
-    case("temporal.worker.termination_grace_s", 68, 67, seen=(ExitCode.CANNOT_CONNECT, ExitCode.USAGE)),
+    case("temporal.worker.termination_grace_s", 72, 71, seen=(ExitCode.CANNOT_CONNECT, ExitCode.USAGE)),
     case("temporal.worker.manifest_digest", "", "of-another-image", seen=(ExitCode.CANNOT_CONNECT, ExitCode.USAGE)),
 )
 PACKAGES = (

@@ -49,7 +49,7 @@ class Running:
 async def running_manager(settings: Settings, *queues: str) -> AsyncIterator[Running]:
     """`queues` are served for as long as the block lasts, or until they end by themselves."""
     use(settings)
-    manager = WorkerManager(discover(settings), settings, queues, InFlight())
+    manager = WorkerManager(discover(settings, queues), settings, queues, InFlight())
     stop = asyncio.Event()
     run = asyncio.create_task(manager.run(stop))
     try:

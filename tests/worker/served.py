@@ -10,7 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -26,11 +26,15 @@ from app.core.services.temporal.plugin import fleet_plugins
 from tests.local.dev_fleet import until
 from tests.worker.pools import lab_settings
 
+COMMAND = (sys.executable, "-m", "app.worker.main", "serve")
+
 
 class Served:
     """One `serve` process; its log is a file."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str], *arguments: str) -> None:
+    def __init__(
+        self, folder: Path, settings: Mapping[str, str], *arguments: str, command: Sequence[str] = COMMAND
+    ) -> None:
         self.port = free_port("127.0.0.1")
         self.log = folder / "worker.log"
         env = {
@@ -44,7 +48,7 @@ class Served:
         }
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "app.worker.main", "serve", *arguments],
+                [*command, *arguments],
                 env=env,
                 stdout=log,
                 stderr=log,
@@ -83,8 +87,8 @@ class Served:
 def serve(tmp_path: Path, temporal_address: str) -> Iterator[Callable[..., Served]]:
     served: list[Served] = []
 
-    def start(*arguments: str, **settings: str) -> Served:
-        one = Served(tmp_path, {"TEMPORAL__ADDRESS": temporal_address, **settings}, *arguments)
+    def start(*arguments: str, command: Sequence[str] = COMMAND, **settings: str) -> Served:
+        one = Served(tmp_path, {"TEMPORAL__ADDRESS": temporal_address, **settings}, *arguments, command=command)
         served.append(one)
         return one
 

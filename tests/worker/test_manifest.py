@@ -9,8 +9,9 @@ import sys
 import pytest
 import yaml
 
-from app.core.config.model import Settings
+from app.core.config.model import Settings, WorkerSettings
 from app.worker.manifest import manifest_yaml, other_manifest, queue_manifest, registry_digest, slug
+from app.worker.promises import Promise, finishing_drain_s
 from app.worker.registry import Handler, Registry
 
 
@@ -48,6 +49,34 @@ def test_the_digest_follows_the_code_and_nothing_else() -> None:
     assert registry_digest(registry(("q", "y"), ("q", "x"))) == one
     assert registry_digest(registry(("q", "x"))) != one
     assert registry_digest(registry(("q", "x"), ("r", "y"))) != one
+
+
+def promising(promise: Promise) -> Registry:
+    filled = Registry()
+    filled.add(Handler("activity", "x", "q", None, "m", "f", "m.py:1", promise=promise))
+    return filled
+
+
+def test_it_says_what_drain_the_promises_need() -> None:
+    finish = queue_manifest(promising(Promise(20, on_drain="finish")), Settings(), "r")["queues"]["q"]
+    assert finish["finishSeconds"] == finishing_drain_s(20, WorkerSettings())
+    over = queue_manifest(promising(Promise(heartbeat_s=9.5, on_drain="hand_over")), Settings(), "r")["queues"]["q"]
+    assert over["heartbeatSeconds"] == 10
+    assert "finishSeconds" not in over
+    plain = queue_manifest(promising(Promise(20, 9)), Settings(), "r")["queues"]["q"]
+    assert not {"finishSeconds", "heartbeatSeconds"} & plain.keys()
+
+
+def test_the_digest_follows_what_is_promised_of_a_drain() -> None:
+    """The chart refuses a drain by it: a worker of code that promises more must not serve under an older chart."""
+    promises = [
+        Promise(),
+        Promise(20, on_drain="finish"),
+        Promise(90, on_drain="finish"),
+        Promise(heartbeat_s=9, on_drain="hand_over"),
+    ]
+    assert len({registry_digest(promising(promise)) for promise in promises}) == len(promises)
+    assert registry_digest(promising(Promise(20))) == registry_digest(promising(Promise())), "timeouts alone may change"
 
 
 def test_a_worker_refuses_a_manifest_of_other_code() -> None:

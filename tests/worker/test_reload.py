@@ -161,7 +161,7 @@ def test_work_in_hand_is_not_waited_for_and_runs_again_on_the_new_code(kiosk: Ca
     shop.serving(2)
     assert shop.says(long) == "one"
     # Twice when its retry comes to the polls that are still open.
-    assert re.search(r"0 finished, [12] handed over, 0 abandoned; exit code 3", shop.text())
+    assert re.search(r"0 finished, [12] handed over, 0 released, 0 abandoned; exit code 3", shop.text())
 
 
 async def _activity_runs(c: Any, workflow_id: str) -> bool:

@@ -202,7 +202,8 @@ def test_a_drain_finishes_the_work_in_hand(serve: Callable[..., Served], tempora
     served.signal(signal.SIGTERM)
     until(lambda: served.probe("/readyz")[0] == 503, 2, 0.05)
     assert served.wait(15) == 0
-    assert re.search(r"drain: done in \d+\.\d s: 1 finished, 0 handed over, 0 abandoned; exit code 0\n", served.text())
+    account = r"drain: done in \d+\.\d s: 1 finished, 0 handed over, 0 released, 0 abandoned; exit code 0\n"
+    assert re.search(account, served.text())
     serve().ready()
     assert result(temporal_address, workflow_id) == "slept"
 
@@ -238,7 +239,7 @@ def test_work_that_does_not_fit_is_handed_over_with_3(serve: Callable[..., Serve
     served.in_flight(1)
     served.signal(signal.SIGTERM)
     assert served.wait(10) == 3
-    assert "0 finished, 1 handed over, 0 abandoned; exit code 3" in served.text()
+    assert "0 finished, 1 handed over, 0 released, 0 abandoned; exit code 3" in served.text()
     until(lambda: attempts(temporal_address, workflow_id) == [2], 5)
     serve().ready()
     assert result(temporal_address, workflow_id) == "slept"
@@ -256,8 +257,8 @@ def test_a_stuck_body_cannot_outlive_the_budget(
     served.signal(signal.SIGTERM)
     assert served.wait(15) == 3
     assert 1.8 < time.monotonic() - begin < 10, "the watchdog's 2 s, and room for a slow machine"
-    assert "leaving with 1 activities at work" in served.text()
-    assert "0 finished, 0 handed over, 1 abandoned; exit code 3" in served.text()
+    assert "leaving with 1 activities in hand" in served.text()
+    assert "0 finished, 0 handed over, 1 released, 0 abandoned; exit code 3" in served.text()
     with client(temporal_address) as call:
         call(lambda c: c.get_workflow_handle(workflow_id).terminate())
 

@@ -11,10 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.protobuf.duration_pb2 import Duration
-from temporalio.api.operatorservice.v1 import DeleteNamespaceRequest
-from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
-from temporalio.client import Client
 
 from app.core.config import get_settings
 from app.core.exit import ExitCode
@@ -28,7 +24,6 @@ from app.worker.supervise import RAN_WELL_S, RESTART_BACKOFF_S, Restarts, why
 from tests.apps.lab import workflows as lab
 from tests.parts.temporal import own_server, stop_server
 from tests.worker.pools import NO_WAIT_S, Running, lab_settings, running_manager
-from tests.worker.served import Served
 
 
 def run(address: str, body: Callable[[Running], Awaitable[None]], *queues: str, **worker: Any) -> ExitCode:
@@ -175,31 +170,3 @@ def test_a_queue_that_is_named_twice_has_one_worker(temporal_address: str) -> No
         assert [pool.queue for pool in running.manager.pools] == ["lab-other"]
 
     assert run(temporal_address, body, "lab-other", "lab-other") == ExitCode.DRAINED
-
-
-@pytest.mark.slow
-def test_a_namespace_that_is_deleted_ends_it_without_a_restart_with_4(
-    serve: Callable[..., Served], temporal_address: str
-) -> None:
-    """Slow: the SDK bears a refused poll for a minute."""
-    name = f"doomed-{uuid.uuid4().hex[:8]}"
-
-    async def register() -> None:
-        client = await Client.connect(temporal_address)
-        await client.workflow_service.register_namespace(
-            RegisterNamespaceRequest(namespace=name, workflow_execution_retention_period=Duration(seconds=86400))
-        )
-
-    async def delete() -> None:
-        client = await Client.connect(temporal_address)
-        await client.operator_service.delete_namespace(DeleteNamespaceRequest(namespace=name))
-
-    asyncio.run(register())
-    served = serve(TEMPORAL__NAMESPACE=name)
-    served.ready()
-    asyncio.run(delete())
-    assert served.wait(240) == 4
-    assert f"Temporal answers NotFound: Namespace {name} is not found. A restart cannot help" in served.text()
-    assert "Starting it again" not in served.text()
-    assert "the budget" not in served.text(), "the SDK's own shutdown, which may hang then, is not waited for"
-    assert "Traceback" not in served.text()

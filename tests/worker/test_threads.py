@@ -74,10 +74,10 @@ def test_a_sync_activity_is_cancelled_between_two_steps(temporal_address: str) -
 @pytest.mark.parametrize(
     ("activity", "summary"),
     [
-        ("work_on", "0 finished, 1 handed over, 0 abandoned; exit code 3"),
-        ("block", "0 finished, 0 handed over, 1 abandoned; exit code 3"),
+        ("work_on", "0 finished, 1 handed over, 0 released, 0 abandoned; exit code 3"),
+        ("block", "0 finished, 0 handed over, 1 released, 0 abandoned; exit code 3"),
         # The body was cancelled, and the thread that it had started goes on.
-        ("leave_a_thread", "0 finished, 1 handed over, 0 abandoned; exit code 3"),
+        ("leave_a_thread", "0 finished, 1 handed over, 0 released, 0 abandoned; exit code 3"),
     ],
 )
 def test_threads_do_not_delay_the_end_beyond_the_budget(

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 
+from app.core.config.temporal import TemporalSettings
+from app.worker.versions import remedy
 from tests.apps.versioned import Greets, GreetsBack
 from tests.local.dev_fleet import until
 from tests.worker.served import Served, client, result, start
@@ -128,3 +130,39 @@ def _behavior(address: str, workflow_id: str) -> Any:
 
     with client(address) as call:
         return call(look)
+
+
+ACCESS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "certificates": (
+        {"tls": {"server_ca_file": "a b/ca.crt", "client_cert_file": "c.crt", "client_key_file": "c.key"}},
+        ["--tls", "--tls-ca-path", "a b/ca.crt", "--tls-cert-path", "c.crt", "--tls-key-path", "c.key"],
+    ),
+    "texts": (
+        {"tls": {"client_cert_data": "PEM", "client_key_data": "sesame", "server_name": "t"}},
+        ["--tls", "--tls-cert-data", "PEM-C", "--tls-key-data", "PEM-K", "--tls-server-name", "t"],
+    ),
+    "an API key of a file": ({"api_key_file": "key file"}, ["--tls", "--api-key", "from the file"]),
+    "an API key": ({"api_key": "sesame", "tls": {"enabled": False}}, ["--tls=false", "--api-key", "KEY"]),
+    "a header": ({"grpc_metadata": {"x-team": "sesame"}}, ["--grpc-meta", "x-team=TEAM"]),
+    "nothing": ({}, []),
+}
+
+
+@pytest.mark.parametrize("case", ACCESS)
+def test_the_command_reaches_a_server_with_tls_and_keys_and_shows_no_secret(tmp_path: Path, case: str) -> None:
+    given, words = ACCESS[case]
+    (tmp_path / "key file").write_text("from the file\n")
+    variables = {
+        "TEMPORAL_TLS_CLIENT_CERT_DATA": "PEM-C",
+        "TEMPORAL_TLS_CLIENT_KEY_DATA": "PEM-K",
+        "TEMPORAL_API_KEY": "KEY",
+        "TEMPORAL_GRPC_META_X_TEAM": "TEAM",
+    }
+    command = remedy(TemporalSettings.model_validate(given))
+    assert "sesame" not in command
+    spelled = ["/bin/sh", "-c", command.replace("temporal ", "printf '%s\\n' ", 1)]
+    read = subprocess.run(spelled, cwd=tmp_path, env=variables, capture_output=True, text=True).stdout.splitlines()
+    assert read[read.index("--yes") + 1 :] == words
+    options = [str(Path(sys.executable).parent / "temporal"), "options"]
+    known = subprocess.run(options, capture_output=True, text=True, check=True, timeout=30).stdout
+    assert all(f"{word.partition('=')[0]} " in known for word in words if word.startswith("--"))

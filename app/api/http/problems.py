@@ -37,6 +37,7 @@ _TOO_LARGE = ("size exceeds limit", "exceeds size limit", "larger than max")
 _NO_JSON = (RecursionError, UnicodeDecodeError)
 """FastAPI answers 400 for these, and 422 for JSON that is broken otherwise; for the caller it is one mistake."""
 
+_INVALID = "the request is not valid"
 _UNAVAILABLE = (503, "Temporal is unavailable")
 _IMPOSSIBLE = (409, "not possible as things stand")
 _EXISTS = (409, "already exists")
@@ -146,7 +147,7 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     errors = [{"path": ".".join(map(str, line["loc"])), "message": line["msg"]} for line in error.errors()]
     detail = "; ".join(f"{each['path']}: {each['message']}" for each in errors)
-    return problem(422, "the request is not valid", detail, errors=errors)
+    return problem(422, _INVALID, detail, errors=errors)
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
@@ -154,8 +155,14 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     if error.status_code == 400 and isinstance(error.__cause__, _NO_JSON):
         message = "it is nested too deeply" if isinstance(error.__cause__, RecursionError) else "it is not UTF-8"
         errors = [{"path": "body", "message": message}]
-        return problem(422, "the request is not valid", f"body: {message}", errors=errors)
-    title = {404: "not found", 405: "method not allowed", 409: "conflict", 413: "the request is too large"}
+        return problem(422, _INVALID, f"body: {message}", errors=errors)
+    title = {
+        404: "not found",
+        405: "method not allowed",
+        409: "conflict",
+        413: "the request is too large",
+        422: _INVALID,
+    }
     detail = f"{request.method} {request.url.path}" if error.status_code in (404, 405) else str(error.detail)
     return problem(error.status_code, title.get(error.status_code, str(error.detail)), detail, error.headers)
 

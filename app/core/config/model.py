@@ -85,6 +85,12 @@ class ApiSettings(Section):
 
     host: str = Field(default="127.0.0.1", description="Address that the API listens on.")
     port: Port = Field(default=8000, description="Port of the API.")
+    shutdown_delay_s: float = Field(
+        default=0.0,
+        ge=0,
+        le=300,
+        description="How long it serves on after SIGTERM, not ready: until all load balancers have seen that.",
+    )
 
 
 class LedgerSettings(Section):

@@ -66,8 +66,9 @@ queues:
 ```
 
 An activity gets its own entry in `temporal.activity` over the `activities` of its queue over `temporal.activities`,
-key by key; a keyword at the call wins over all three. An activity that has not heard of a lost worker goes on "running"
-until its start-to-close timeout: a short one, or a heartbeat, is what makes retries quick.
+key by key; what the activity itself declares wins over all three, and a keyword at the call over that
+([usage](usage.md#what-a-drain-does-with-an-activity)). An activity that has not heard of a lost worker goes on
+"running" until its start-to-close timeout: a short one, or a heartbeat, is what makes retries quick.
 
 Workflows have no execution and run timeout by default. A run timeout ends the run without giving its code a chance to
 clean up, so prefer timers in the workflow. Who wants them says so:
@@ -147,9 +148,12 @@ These have no meaning here, and are refused with the reason:
 - A retry's maximum interval must not be below its initial one.
 - drain + unwind + flush must fit `temporal.worker.termination_grace_s`, which the Helm chart sets to the pod's
   terminationGracePeriodSeconds.
+- What an activity promises of a drain (`on_drain`) must fit `drain_timeout_s` of its queue, its timeouts and its
+  retries; see [usage](usage.md#what-a-drain-does-with-an-activity).
 - Files of certificates and keys must be there and readable, for processes that connect to Temporal.
 - Warned of, and not refused: one attempt (`retry.maximum_attempts: 1`) on an activity, because a worker that leaves in
-  the middle of it then fails it for good; an API key over a connection without TLS.
+  the middle of it then fails it for good; an API key over a connection without TLS; activities that promise nothing and
+  may take longer than a drain; hours without a heartbeat.
 
 ## Keys
 

@@ -1,4 +1,4 @@
-"""Texts that must have a form: the address of a server, and what one header of a call can carry.
+"""Texts that must have a form: the address of a server, what one header of a call can carry, an amount of memory.
 
 Functions that raise ValueError with a line of fact and a line of remedy, so that the settings tell them with their
 place; a pattern of the model would tell a reader the regular expression. No message holds the text of a secret.
@@ -40,4 +40,12 @@ def one_line(text: str) -> str:
         raise ValueError(
             "is not one line of plain text (printable ASCII)\nLook for a line break or a letter with an accent."
         )
+    return text
+
+
+def amount_of_memory(text: str) -> str:
+    """`text`, which is empty, an amount (500Mi, 2Gi) or a share of a limit (1% to 100%). Raises ValueError."""
+    found = re.fullmatch(r"([1-9]\d{0,8})(Mi|Gi|%)", text)
+    if text and (found is None or (found[2] == "%" and int(found[1]) > 100)):
+        raise ValueError("is no amount of memory\nWrite 1500Mi, 2Gi, or a share of the container's limit such as 90%.")
     return text

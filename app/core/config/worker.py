@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from app.core.config.section import Port, Seconds, Section
+from app.core.config.texts import amount_of_memory
+
+RELEASE_S = 4.0
+"""After drain and unwind: the time to hand back to Temporal what is stuck. The chart adds the same to its grace."""
 
 
 class WorkerSettings(Section):
@@ -74,6 +78,11 @@ class WorkerSettings(Section):
         le=60,
         description="How often a process tells Temporal its used and free slots; the scaling's fast signal.",
     )
+    max_memory: Annotated[str, AfterValidator(amount_of_memory)] = Field(
+        default="",
+        description="Resident memory above which a process drains, for a new one to take its place: 1500Mi, 2Gi, or a "
+        "share of its container's limit such as 90%; empty: no ceiling.",
+    )
     drain_timeout_s: Seconds = Field(
         default=60.0, description="After SIGTERM: time for the activities in hand to finish before they are cancelled."
     )
@@ -87,7 +96,7 @@ class WorkerSettings(Section):
     termination_grace_s: Seconds | None = Field(
         default=None,
         description="When the process is killed after SIGTERM (terminationGracePeriodSeconds of its pod); the three "
-        "times above must fit in. Empty: nobody kills it. The Helm chart sets it.",
+        "times above and 4 s to release what is stuck must fit in. Empty: nobody kills it. The Helm chart sets it.",
     )
     health_host: str = Field(default="127.0.0.1", description="Address that /livez, /readyz and /metrics listen on.")
     health_port: Port = Field(default=0, description="Their port; 0 takes a free one and logs it.")
@@ -109,10 +118,11 @@ class WorkerSettings(Section):
 
     @model_validator(mode="after")
     def _drains_in_time(self) -> WorkerSettings:
-        needed = self.drain_timeout_s + self.unwind_timeout_s + self.flush_timeout_s
+        needed = self.drain_timeout_s + self.unwind_timeout_s + RELEASE_S + self.flush_timeout_s
         if self.termination_grace_s is not None and needed > self.termination_grace_s:
             raise ValueError(
-                f"drain_timeout_s + unwind_timeout_s + flush_timeout_s ({needed:g}) is above termination_grace_s "
-                f"({self.termination_grace_s:g}): the process would be killed with work in hand"
+                f"drain_timeout_s + unwind_timeout_s + {RELEASE_S:g} s to release what is stuck + flush_timeout_s "
+                f"({needed:g}) is above termination_grace_s ({self.termination_grace_s:g}): the process would be "
+                "killed with work in hand"
             )
         return self

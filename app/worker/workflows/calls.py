@@ -1,8 +1,9 @@
 """The side of a workflow that its own code uses: activities and local activities.
 
-The declaration says the queue, the configuration says timeouts and retries, an explicit keyword wins. What runs is
-remembered, so that `cancel` can end it. Options are only ever values, never control flow, and there is never an
-activity id: so they may change between two deploys without breaking the replay of open workflows.
+The declaration says the queue, and timeouts and retries where it wants; the configuration says the others, an explicit
+keyword wins over both. What runs is remembered, so that `cancel` can end it. Options are only ever values, never
+control flow, and there is never an activity id: so they may change between two deploys without breaking the replay of
+open workflows.
 
 One TypeVarTuple types a call with any number of arguments; overloads tell async functions from plain ones.
 """
@@ -20,7 +21,14 @@ from typing_extensions import Unpack
 from app.core.config import activity_options
 from app.worker import sdk_definitions as sdk
 from app.worker.options import ActivityOptions, LocalActivityOptions, activity_defaults, local_activity_defaults
-from app.worker.routing import activity_queue, checked_call, require_local, require_options, require_timeout
+from app.worker.routing import (
+    activity_queue,
+    checked_call,
+    promise_of,
+    require_local,
+    require_options,
+    require_timeout,
+)
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -69,7 +77,7 @@ class Calls:
         self, activity: str, /, *args: Any, **options: Unpack[ActivityOptions]
     ) -> workflow.ActivityHandle[Any]: ...
     def start_activity(self, activity: Any, /, *args: Any, **options: Any) -> Any:  # type: ignore[misc]  # as below
-        """Start an activity on its declared queue, with options from the configuration; an explicit keyword wins.
+        """Start an activity on its declared queue, with its declared options, else the configured; a keyword wins.
 
         Raises CancelledError after `cancel(stop_new=True)`, ApplicationError for a queue or activity nobody serves.
         """
@@ -163,7 +171,9 @@ class Calls:
         with checked_call():
             require_options("a local activity", options, _LOCAL_ACTIVITY)
             require_local(activity)
-            defaults = local_activity_defaults(activity_options(_type_name(activity), workflow.info().task_queue))
+            queue = workflow.info().task_queue
+            configured = activity_options(_type_name(activity), queue)
+            defaults = local_activity_defaults(configured, promise_of(activity, queue))
             merged: dict[str, Any] = {**defaults, **options}
             require_timeout(activity, merged)
         return self._track(workflow.start_local_activity(cast(Any, activity), args=args, **merged))
@@ -207,7 +217,8 @@ def start_activity(activity: Any, args: tuple[Any, ...], options: Mapping[str, A
     with checked_call():
         require_options("an activity", options, _ACTIVITY)
         queue = activity_queue(activity, options.get("task_queue"))
-        defaults = activity_defaults(activity_options(_type_name(activity), queue))
+        configured = activity_options(_type_name(activity), queue)
+        defaults = activity_defaults(configured, promise_of(activity, queue))
         merged: dict[str, Any] = {**defaults, **options, "task_queue": queue}
         require_timeout(activity, merged)
     return workflow.start_activity(cast(Any, activity), args=args, **merged)

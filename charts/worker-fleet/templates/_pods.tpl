@@ -180,6 +180,21 @@ would win over the variables of all queues, and the grace period would not fit.
   value: 0.0.0.0
 - name: FLEET_API__PORT
   value: "8000"
+- name: FLEET_API__SHUTDOWN_DELAY_S
+  value: {{ include "worker-fleet.apiDelay" . | quote }}
+{{- end -}}
+
+{{/*
+Seconds that the API serves on after SIGTERM: config.api.shutdown_delay_s, else 5, as endpoints are gone everywhere a
+second or two after the pod was told to end.
+*/}}
+{{- define "worker-fleet.apiDelay" -}}
+{{- $api := get .Values.config "api" -}}
+{{- if and (kindIs "map" $api) (hasKey $api "shutdown_delay_s") -}}
+{{- get $api "shutdown_delay_s" -}}
+{{- else -}}
+5
+{{- end -}}
 {{- end -}}
 
 {{/*

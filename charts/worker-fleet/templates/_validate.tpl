@@ -28,6 +28,13 @@
 {{- $problems = append $problems (printf "queues.%s: the manifest does not say %s; print it anew with `fleet queues --manifest`." $slug $key) -}}
 {{- end -}}
 {{- end -}}
+{{- /* What the code promises of a drain, see `fleet describe`; a worker would refuse to start for the same reason. */ -}}
+{{- if and $pool.finishSeconds (lt (float64 $pool.drainSeconds) (float64 $pool.finishSeconds)) -}}
+{{- $problems = append $problems (printf "queues.%s: drainSeconds (%v) is below %v, which its on_drain=\"finish\" activities need." $slug $pool.drainSeconds $pool.finishSeconds) -}}
+{{- end -}}
+{{- if and $pool.heartbeatSeconds (le (float64 $pool.drainSeconds) (float64 $pool.heartbeatSeconds)) -}}
+{{- $problems = append $problems (printf "queues.%s: drainSeconds (%v) is not above %v, the heartbeat_timeout of its on_drain=\"hand_over\" activities." $slug $pool.drainSeconds $pool.heartbeatSeconds) -}}
+{{- end -}}
 {{- if or (eq $slug "fleet-operator") (eq $slug "fleet-api") -}}
 {{- $problems = append $problems (printf "queues.%s: its Deployment would have the name of one of the chart's own; call the queue something else." $slug) -}}
 {{- end -}}

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import assert_type
 
-from temporalio.common import VersioningBehavior
+from temporalio.common import RetryPolicy, VersioningBehavior
 
 from app.worker.registry import activity_defn, register, workflow_defn
 from app.worker.workflows.base import BaseWorkflow
@@ -21,6 +22,17 @@ def charge(order: Order, twice: bool = False) -> Receipt:
 
 @activity_defn(queue="types")
 async def pay(order: Order) -> Receipt:
+    return Receipt(str(order.number))
+
+
+@activity_defn(
+    queue="types",
+    start_to_close_timeout=timedelta(seconds=20),
+    heartbeat_timeout=timedelta(seconds=5),
+    retry_policy=RetryPolicy(maximum_attempts=3),
+    on_drain="hand_over",
+)
+async def promised(order: Order) -> Receipt:
     return Receipt(str(order.number))
 
 
@@ -66,6 +78,7 @@ async def called_as_it_is(order: Order) -> None:
     """A declared activity is the function that it was: a test calls it."""
     assert_type(charge(order, twice=True), Receipt)
     assert_type(await pay(order), Receipt)
+    assert_type(await promised(order), Receipt)
     assert_type(await bank.transfer(order), Receipt)
     assert_type(Bank.rate(order), float)
     assert_type(printer(order), bytes)
@@ -92,6 +105,11 @@ activity_defn(queue="types", nmae="plain")(_plain)  # WRONG
 activity_defn(queue="types", name=3)(_plain)  # WRONG
 activity_defn(queue="types", dynamic=True)(_plain)  # WRONG
 activity_defn(queue=3)(_plain)  # WRONG
+activity_defn(queue="types", on_drain="finish", start_to_close_timeout=None)(_plain)
+activity_defn(queue="types", on_drain="finnish")(_plain)  # WRONG
+activity_defn(queue="types", start_to_close_timeout=20)(_plain)  # WRONG
+activity_defn(queue="types", heartbeat_timeout=5.0)(_plain)  # WRONG
+activity_defn(queue="types", retry_policy=3)(_plain)  # WRONG
 activity_defn(queue="types")(3)  # WRONG
 workflow_defn(queue="types")(Plain)
 workflow_defn()(Plain)  # WRONG

@@ -6,13 +6,16 @@ import asyncio
 from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from pydantic import BaseModel, Field
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from app.api.http.deps import get_temporal_service
+from app.api.http.idempotency import IdempotencyKey, Idempotent
+from app.api.http.leaving import wait_for
 from app.api.http.problems import root_cause
 from app.core.services.temporal.temporal_client import TemporalClientService
 from app.worker.activities.models import OrderId, OrderInput, OrderOutput
@@ -52,25 +55,39 @@ class OrderView(BaseModel):
 
 
 @router.post("", status_code=202)
-async def place_order(order: OrderInput, response: Response, temporal: Temporal) -> Placed:
-    """Start the order's workflow; its id is unique: the same order again, open or ended, answers 409."""
+async def place_order(
+    order: OrderInput, response: Response, temporal: Temporal, idempotency_key: IdempotencyKey = None
+) -> Placed:
+    """Start the order's workflow; its id is unique: the same order again, open or ended, answers 409.
+
+    With the `Idempotency-Key` that it came with, it gets the first answer again, and another order of that id 422.
+    """
+    once = Idempotent(idempotency_key, order)
+    workflow_id = _workflow_id(order.order_id)
     async with temporal.limit():
         client = await temporal.get_client()
-        handle = await OrderWorkflow.start_workflow(
-            client,
-            input=order,
-            id=_workflow_id(order.order_id),
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-        )
+        try:
+            handle = await OrderWorkflow.start_workflow(
+                client,
+                input=order,
+                id=workflow_id,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                memo=once.memo,
+            )
+            run_id = handle.result_run_id
+        except WorkflowAlreadyStartedError as taken:
+            run_id = await once.repeated(client, taken)
     response.headers["Location"] = f"/orders/{order.order_id}"
-    return Placed(order_id=order.order_id, workflow_id=handle.id, run_id=handle.result_run_id)
+    return Placed(order_id=order.order_id, workflow_id=workflow_id, run_id=run_id)
 
 
 @router.get("/{order_id}")
 async def get_order(
-    order_id: OrderId, temporal: Temporal, wait: Annotated[float, Query(ge=0, le=MAX_WAIT_S)] = 0
+    request: Request, order_id: OrderId, temporal: Temporal, wait: Annotated[float, Query(ge=0, le=MAX_WAIT_S)] = 0
 ) -> OrderView:
     """Where an order stands now, or when it has ended, or when `wait` seconds have passed; 404 for one never placed.
+
+    It waits less when the API is being stopped: then the answer is where the order stands, as after `wait` seconds.
 
     The answer takes `wait` and temporal.rpc_timeout_s together at most, however many calls it needs. `step` is left
     out where no worker tells it in that time.
@@ -82,7 +99,7 @@ async def get_order(
         status = await _status(handle)
         if status == WorkflowExecutionStatus.RUNNING and wait:
             with suppress(TimeoutError, WorkflowFailureError):
-                await asyncio.wait_for(handle.result(), wait)
+                await wait_for(request, handle.result(), wait)
             status = await _status(handle)
         view = OrderView(order_id=order_id, workflow_id=handle.id, status=status.name.lower())
         if status != WorkflowExecutionStatus.RUNNING:

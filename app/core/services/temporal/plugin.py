@@ -37,11 +37,13 @@ _ALWAYS_SHARED = (
     *(
         f"app.worker.{name}"
         for name in (
+            "hand_over",
             "handlers",
             "options",
             "payload_types",
             "places",
             "problems",
+            "promises",
             "registry",
             "routing",
             "sdk_definitions",

@@ -21,7 +21,7 @@ from datetime import timedelta
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client, Plugin
 from temporalio.runtime import Runtime
-from temporalio.service import RetryConfig, RPCError
+from temporalio.service import KeepAliveConfig, RetryConfig, RPCError, RPCStatusCode
 
 from app.core.config.temporal import TemporalSettings
 from app.core.services.temporal import connection
@@ -35,6 +35,11 @@ FAILURE_MEMORY_S = 0.5
 LOOK_S = 3.0
 """How often, at most, the files are looked at; a kubelet takes a minute or so to write a renewed Secret."""
 
+KEEP_ALIVE = KeepAliveConfig(interval_millis=15_000, timeout_millis=10_000)
+"""A server that froze is noticed in 25 s, and calls that wait for it are made again. The SDK's own 45 s are more than
+the 30 s after which its core gives up a call for good, and with it the result of an activity. Temporal bears a ping in
+10 s (frontend.keepAliveMinTime)."""
+
 log = logging.getLogger("app.temporal")
 
 _Failures = (RPCError, RuntimeError, TimeoutError, ValueError, OSError)
@@ -47,6 +52,8 @@ class Health:
     ok: bool
     latency_s: float
     error: str = ""
+    namespace_missing: bool = False
+    """Temporal answers, and says that there is no such namespace."""
 
 
 class TemporalClientService:
@@ -133,7 +140,8 @@ class TemporalClientService:
                     raise TemporalUnavailable(self.address, "it runs and does not serve: see its log.")
                 await self._describe_namespace(client)
         except _Failures as error:
-            return Health(False, time.monotonic() - begin, unavailable(error, self._settings).args[0])
+            missing = isinstance(error, RPCError) and error.status == RPCStatusCode.NOT_FOUND
+            return Health(False, time.monotonic() - begin, unavailable(error, self._settings).args[0], missing)
         return Health(True, time.monotonic() - begin)
 
     async def verify(self) -> Client:
@@ -143,6 +151,21 @@ class TemporalClientService:
             await self._describe_namespace(client)
         except _Failures as error:
             raise unavailable(error, self._settings) from error
+        return client
+
+    async def renew(self) -> Client:
+        """A new connection, after server and namespace answered on it; the next calls use it.
+
+        Raises TemporalUnavailable when they do not; then the connection stays as it is.
+        """
+        stamp = connection.stamp(self._settings)
+        try:
+            credentials = connection.read(self._settings)
+            client = await self._connect(credentials)
+            await self._describe_namespace(client)
+        except _Failures as error:
+            raise unavailable(error, self._settings) from error
+        self._client, self._credentials, self._stamp, self._told = client, credentials, stamp, ""
         return client
 
     async def close(self) -> None:
@@ -218,5 +241,6 @@ class TemporalClientService:
             runtime=self._runtime,
             identity=self._identity,
             retry_config=self._retry,
+            keep_alive_config=KEEP_ALIVE,
         )
         return await asyncio.wait_for(connecting, self._settings.rpc_timeout_s)
