@@ -196,7 +196,7 @@ class _Slots(CustomSlotSupplier):
 
     def try_reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit | None:
         with self._lock:
-            return None if self._polls.closed else self._take(_kind(ctx))
+            return self._take(_kind(ctx))
 
     def mark_slot_used(self, ctx: SlotMarkUsedContext) -> None:
         permit = ctx.permit

@@ -1,0 +1,196 @@
+"""A worker leaves once its polls are home: nothing that Temporal has handed over to it is lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.client import WorkflowHandle
+from temporalio.worker import SlotMarkUsedContext, SlotPermit, SlotReleaseContext
+
+from app.core.config.model import WorkerSettings
+from app.core.exit import ExitCode
+from app.scaling.demand import QueueTypes, observe
+from app.worker.polls import Polls, _Slots, grace_s, quiesce_s, sticky_s
+from tests.apps.lab import workflows as lab
+from tests.parts.grpc_proxy import grpc_proxy
+from tests.worker.pools import lab_settings, running_manager
+
+STARTED = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+
+
+@dataclass(frozen=True)
+class Asks:
+    """What core says when it asks for a slot."""
+
+    slot_type: str = "activity"
+    is_sticky: bool = False
+
+
+@dataclass(frozen=True)
+class Uses:
+    permit: SlotPermit
+
+
+def slots_of(polls: Polls, workflow_tasks: int = 2, activities: int = 2) -> tuple[_Slots, _Slots]:
+    tuner = polls.tuner(workflow_tasks, activities, 2)
+    workflow, activity = tuner._get_workflow_task_slot_supplier(), tuner._get_activity_task_slot_supplier()
+    assert isinstance(workflow, _Slots)
+    assert isinstance(activity, _Slots)
+    return workflow, activity
+
+
+def run(body: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def limited() -> None:
+        async with asyncio.timeout(60):
+            await body()
+
+    asyncio.run(limited())
+
+
+async def settled(task: asyncio.Task[Any]) -> bool:
+    """Whether `task` is done after the loop had every chance to do it."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+    return task.done()
+
+
+def used(permit: SlotPermit) -> SlotMarkUsedContext:
+    return Uses(permit)  # type: ignore[return-value]
+
+
+def test_slots_are_as_many_as_asked_for_and_go_to_those_who_wait() -> None:
+    async def body() -> None:
+        polls = Polls()
+        _, slots = slots_of(polls)
+        first = await slots.reserve_slot(Asks())  # type: ignore[arg-type]
+        await slots.reserve_slot(Asks())  # type: ignore[arg-type]
+        assert polls.open == 2
+        third = asyncio.create_task(slots.reserve_slot(Asks()))  # type: ignore[arg-type]
+        assert not await settled(third)
+        slots.mark_slot_used(used(first))
+        assert (polls.open, await settled(third)) == (1, False), "in use is not free"
+        slots.release_slot(SlotReleaseContext(None, first))
+        assert await settled(third)
+        assert polls.open == 2
+
+    run(body)
+
+
+def test_closed_slots_are_given_to_no_poll_and_to_no_eager_activity() -> None:
+    async def body() -> None:
+        polls = Polls()
+        workflow, slots = slots_of(polls)
+        assert slots.try_reserve_slot(Asks()) is not None  # type: ignore[arg-type]
+        polls.close()
+        assert slots.try_reserve_slot(Asks()) is None  # type: ignore[arg-type]
+        for supplier, asks in ((slots, Asks()), (workflow, Asks("workflow"))):
+            assert not await settled(asyncio.create_task(supplier.reserve_slot(asks)))  # type: ignore[arg-type]
+
+    run(body)
+
+
+def test_one_sticky_poll_at_a_time_goes_on_and_the_end_waits_for_the_last() -> None:
+    async def body() -> None:
+        polls = Polls()
+        workflow, _ = slots_of(polls, workflow_tasks=4)
+        polls.close()
+        permit = await workflow.reserve_slot(Asks("workflow", is_sticky=True))  # type: ignore[arg-type]
+        second = asyncio.create_task(workflow.reserve_slot(Asks("workflow", is_sticky=True)))  # type: ignore[arg-type]
+        assert not await settled(second)
+        workflow.mark_slot_used(used(permit))
+        assert await settled(second)
+        end = asyncio.create_task(polls.quiesce(30, 1, lambda: False))
+        assert not await settled(end)
+        workflow.mark_slot_used(used(second.result()))
+        await asyncio.wait_for(end, 10)
+        third = asyncio.create_task(workflow.reserve_slot(Asks("workflow", is_sticky=True)))  # type: ignore[arg-type]
+        assert not await settled(third)
+
+    run(body)
+
+
+@pytest.mark.parametrize("drain_s", [0.5, 5.0, 30.0, 600.0])
+def test_bodies_have_all_of_the_drains_time_and_little_more(drain_s: float) -> None:
+    settings = WorkerSettings(drain_timeout_s=drain_s)
+    cancelled_s = quiesce_s(settings) - sticky_s(settings) + grace_s(settings), quiesce_s(settings) + grace_s(settings)
+    assert cancelled_s[0] == pytest.approx(drain_s), "the earliest: the last sticky poll came home at once"
+    assert cancelled_s[1] <= drain_s + settings.unwind_timeout_s / 2, "the latest: the rest is for unwinding"
+    assert quiesce_s(settings) < drain_s / 2
+
+
+async def started(handle: WorkflowHandle[Any, Any]) -> None:
+    """Temporal has handed its activity to a poll."""
+    while not any(a.state == STARTED for a in (await handle.describe()).raw_description.pending_activities):
+        await asyncio.sleep(0.02)
+
+
+def test_a_dispatch_that_is_on_its_way_when_the_drain_begins_is_worked_on(temporal_address: str) -> None:
+    async def body(address: str, delays_s: dict[str, float]) -> None:
+        own = {"packages": ["tests.apps.lab"], "drain_timeout_s": 60, "polls_timeout_s": 5}
+        async with running_manager(lab_settings(address, worker=own), "lab") as running:
+            await lab.Slept.execute_workflow(running.client, input=0.01, id=f"test-{uuid.uuid4()}")
+            delays_s["PollActivityTaskQueue"] = 2.0
+            handle = await lab.Slept.start_workflow(running.client, input=0.01, id=f"test-{uuid.uuid4()}")
+            await started(handle)
+            running.stop.set()
+            assert await asyncio.shield(running.ending) == ExitCode.DRAINED
+            assert running.manager.state.in_flight.ended["lab", "sleep", "completed"] == 2
+            done = [e async for e in handle.fetch_history_events()]
+            assert any(event.HasField("activity_task_completed_event_attributes") for event in done)
+
+    with grpc_proxy(temporal_address) as proxy:
+        run(lambda: body(proxy.address, proxy.delays_s))
+
+
+def test_an_idle_worker_does_not_wait_for_its_polls(temporal_address: str) -> None:
+    async def body() -> None:
+        own = {"packages": ["tests.apps.lab"], "drain_timeout_s": 600, "polls_timeout_s": 60}
+        async with running_manager(lab_settings(temporal_address, worker=own), "lab-other") as running:
+            while not running.manager.pools[0].polls.open:
+                await asyncio.sleep(0.02)
+            begin = time.monotonic()
+        assert time.monotonic() - begin < 20, "and not a minute"
+
+    run(body)
+
+
+def test_an_autoscaler_sees_all_slots_of_a_worker_that_gives_them_out_itself(temporal_address: str) -> None:
+    async def body() -> None:
+        async with running_manager(lab_settings(temporal_address), "lab-other") as running:
+            queue = QueueTypes("lab-other", ("activity",), slots_per_replica=7)
+            while True:
+                seen = (await observe(running.client, [queue], timeout_s=5, heartbeat_interval_s=2))["lab-other"]
+                if any(load.identity == running.client.identity for load in seen.running):
+                    break
+                await asyncio.sleep(0.2)
+            assert seen.types[0].total_slots == 7 * len(seen.running)
+            assert {load.total_slots for load in seen.running} == {7}
+
+    run(body)
+
+
+def test_bodies_hear_of_the_drain_while_the_polls_still_come_home(temporal_address: str) -> None:
+    async def body() -> None:
+        own = {"packages": ["tests.apps.lab"], "drain_timeout_s": 60, "polls_timeout_s": 5}
+        async with running_manager(lab_settings(temporal_address, worker=own), "lab") as running:
+            (pool,), in_flight = running.manager.pools, running.manager.state.in_flight
+            await lab.Slept.start_workflow(running.client, input=2.0, id=f"test-{uuid.uuid4()}")
+            while not in_flight.running:
+                await asyncio.sleep(0.02)
+            running.stop.set()
+            while in_flight.running:
+                activities = pool.worker._activity_worker
+                if activities and (event := activities._worker_shutdown_event) and event.is_set():
+                    break
+                await asyncio.sleep(0.02)
+            assert in_flight.running, "the body is still at work"
+            assert not pool.worker._shutdown_event.is_set(), "and so is the SDK's worker"
+
+    run(body)
