@@ -72,7 +72,7 @@ class _Permit(SlotPermit):
     __slots__ = ("kind", "used")
 
     def __init__(self, kind: Kind) -> None:
-        self.kind = kind
+        self.kind: Kind = kind
         self.used = False
 
 
