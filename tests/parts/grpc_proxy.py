@@ -134,6 +134,7 @@ def grpc_proxy(
     certificate: Certificate | None = None,
     client_authority: Path | None = None,
     api_key: str = "",
+    host: str = "127.0.0.1",
 ) -> Iterator[Proxy]:
     """A running proxy; `certificate` turns TLS on, `client_authority` asks for a certificate signed by it."""
     proxy = Proxy(certificate=certificate, client_authority=client_authority, api_key=api_key)
@@ -143,10 +144,10 @@ def grpc_proxy(
         if certificate:
             asks = client_authority is not None
             credentials = grpc.dynamic_ssl_server_credentials(proxy.credentials(), proxy.credentials, asks)
-            port = server.add_secure_port("127.0.0.1:0", credentials)
+            port = server.add_secure_port(f"{host}:0", credentials)
         else:
-            port = server.add_insecure_port("127.0.0.1:0")
-        proxy.address = f"127.0.0.1:{port}"
+            port = server.add_insecure_port(f"{host}:0")
+        proxy.address = f"{host}:{port}"
         server.start()
         try:
             yield proxy
