@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.alone import pytest_addoption, pytest_collection_modifyitems
+from tests.alone import pytest_addoption, pytest_collection_modifyitems, pytest_xdist_make_scheduler
 from tests.cluster.fixtures import cluster, namespace
 from tests.cluster.release import jaeger_for_pods, postgres_for_pods, shop, temporal_for_pods
 from tests.image.fixtures import derived_image, image
@@ -27,6 +27,7 @@ __all__ = [
     "postgres_url",
     "pytest_addoption",
     "pytest_collection_modifyitems",
+    "pytest_xdist_make_scheduler",
     "ran",
     "serve",
     "shop",

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests, with coverage: first those that bear company, side by side, then those that need the machine for themselves.
+# All tests, with coverage: first those that bear company, side by side, then the others, in two rows (tests/alone.py).
 # tests/run.sh [PYTEST ARGUMENT]...
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -8,7 +8,7 @@ python=.venv/bin/python
 beside=$(($(getconf _NPROCESSORS_ONLN) + 1)) # they wait for servers and processes more than they compute
 "$python" -m pytest --alone never -n "$beside" --dist loadfile --cov --cov-report= "$@"
 first=$?
-"$python" -m pytest --alone only --cov --cov-append --cov-report=term "$@"
+"$python" -m pytest --alone only -n 2 --cov --cov-append --cov-report=term "$@"
 second=$?
 
 none=5 # pytest's code for "nothing was chosen", which is right for one of the two

@@ -26,6 +26,7 @@ from lightkube.resources.core_v1 import Event
 from lightkube.types import PatchType
 
 from app.operator.workerpool import GROUP, KIND, PLURAL, POOL_LABEL, VERSION, WorkerPool
+from app.scaling.fleet import FleetGone
 
 MANAGER = "workerfleet-operator"
 HPA_MANAGER = "kube-controller-manager"
@@ -34,8 +35,8 @@ HPA_MANAGER = "kube-controller-manager"
 WorkerPools = create_namespaced_resource(GROUP, VERSION, KIND, PLURAL)
 
 
-class CrdMissing(RuntimeError):
-    """The cluster does not know WorkerPools."""
+class CrdMissing(FleetGone):
+    """The cluster does not know WorkerPools. kopf ends when they go under its watch; one begun later waits for ever."""
 
     def __init__(self) -> None:
         super().__init__(

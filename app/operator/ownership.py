@@ -8,8 +8,7 @@
 
 managedFields cannot tell who scaled or when, so the rule is a level, not an event: our last write is in the status and
 a live number that differs is foreign. One case looks the same and is not: we crashed between writing the Deployment and
-the status. The API server can tell the two apart: `foreign` is the manager that a trial write of ours
-would conflict with, None where our own name still owns the field.
+the status. The API server tells them apart: `foreign` is whom a trial write conflicts with, None where it is ours.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The loop of a fleet: look, decide, scale and report, for every pool, again and again.
 
 What fails is a value and not an end: a Temporal out of reach is unknown demand for all pools, a pool that cannot be
-scaled is one log line, and the next look is the retry. A restart loses only memories; the policy then shrinks nothing
-until it has new ones. Rejected: a task per pool (one ListWorkers serves them all).
+scaled is one log line, and the next look is the retry. Only a fleet that stays gone ends the loop, and its process. A
+restart loses only memories; the policy then shrinks nothing until it has new ones. Rejected: a task per pool (one
+ListWorkers serves them all).
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from temporalio.client import Client
 
 from app.scaling import metrics
 from app.scaling.demand import Demand, QueueTypes, observe
-from app.scaling.fleet import Fleet, Pool
+from app.scaling.fleet import Fleet, FleetGone, Pool
 from app.scaling.policy import Decision, Memory, decide
 
 OBSERVE_TIMEOUT_S = 2.0  # the calls take milliseconds: what takes longer is down
 FLEET_TIMEOUT_S = 10.0  # a fleet that hangs over one pool must not stop the others for good
+GONE_LOOKS = 5  # in a row without a fleet are the end: an API server that has just started may not know a CRD yet
 log, tracer = logging.getLogger("app.scaling"), trace.get_tracer(__name__)
 
 
@@ -39,9 +41,10 @@ class Autoscaler:
     clock: Callable[[], float] = time.monotonic
     _pools: dict[str, tuple[Pool, Memory]] = field(init=False, default_factory=dict)
     _broken: set[str] = field(init=False, default_factory=set)
+    _gone: int = field(init=False, default=0)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look until `stop` is set. Looks keep their rhythm; a slow one drops those that it ran into."""
+        """Look until `stop`. Looks keep their rhythm; a slow one drops those that it ran into. Raises FleetGone."""
         due = self.clock()
         while not stop.is_set():
             await self.tick()
@@ -50,12 +53,16 @@ class Autoscaler:
                 await asyncio.wait_for(stop.wait(), due - self.clock())
 
     async def tick(self) -> dict[str, Decision]:
-        """One look at all pools: the decisions by the pools' names. Never raises."""
+        """One look at all pools: the decisions by the pools' names. Raises FleetGone, at the last of GONE_LOOKS."""
         try:
             pools = await asyncio.wait_for(self.fleet.pools(), FLEET_TIMEOUT_S)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next look is the retry
+        except Exception as error:
+            self._gone = self._gone + 1 if isinstance(error, FleetGone) else 0
+            if self._gone == GONE_LOOKS:
+                raise
             self._tell("the fleet", f"pools cannot be listed: {error!r}")
             return {}
+        self._gone = 0
         self._tell("the fleet", "")
         for gone in self._pools.keys() - {pool.name for pool in pools}:
             metrics.forget(self._pools.pop(gone)[0])

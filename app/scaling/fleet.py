@@ -29,11 +29,15 @@ class Pool:
     automatic: bool = True
 
 
+class FleetGone(RuntimeError):
+    """There is no fleet to look at; where that lasts, the process must begin anew to see one again."""
+
+
 class Fleet(Protocol):
     """Runs pools, each with a name of its own. Any call may raise: that is logged, and tried again at the next look."""
 
     async def pools(self) -> Sequence[Pool]:
-        """The pools to scale, as they are now."""
+        """The pools to scale, as they are now. Raises FleetGone, which ends an autoscaler if it lasts."""
         ...
 
     async def scale(self, pool: Pool, replicas: int, spare: Sequence[str]) -> None:

@@ -6,7 +6,8 @@ import json
 import re
 import subprocess
 import threading
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import TracebackType
 from typing import IO, Any, Self
@@ -14,6 +15,7 @@ from typing import IO, Any, Self
 from tests.cluster.client import Cluster
 
 _IN_HAND = re.compile(r"^\[pod/([^/]+)/.*drain: polling stops; (\d+) activities in hand")
+_DRAINED = re.compile(r"^\[pod/([^/]+)/.*drain: done in ([\d.]+) s")
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,17 @@ class Ending:
     took_s: float
     """From the deletion to the end of its container."""
     grace_s: float
+    watched_s: float = 0.0
+    """The same between two looks of the watch: finer, and as late as its news was."""
+    in_hand: int | None = None
+    """Activities at its SIGTERM, by its log; None: its log does not say so (yet)."""
+    drained_s: float | None = None
+    """From its SIGTERM to the end of its drain, by its log."""
+
+    @property
+    def clean(self) -> bool:
+        """Whether it left by itself, with its work done, within its grace."""
+        return self.exit_code == 0 and 0 <= self.took_s <= self.grace_s
 
 
 class Endings:
@@ -35,7 +48,9 @@ class Endings:
         self._namespace = namespace
         self._selector = selector
         self._endings: dict[str, Ending] = {}
+        self._deleted_at: dict[str, float] = {}
         self._in_hand: dict[str, int] = {}
+        self._drained: dict[str, float] = {}
         self._processes: list[subprocess.Popen[str]] = []
         self._threads: list[threading.Thread] = []
 
@@ -56,7 +71,11 @@ class Endings:
 
     def of(self, prefix: str) -> list[Ending]:
         """In the order of their names."""
-        return [ending for name, ending in sorted(self._endings.items()) if name.startswith(prefix)]
+        return [
+            replace(ending, in_hand=self.in_hand(name), drained_s=self._drained.get(name))
+            for name, ending in sorted(self._endings.items())
+            if name.startswith(prefix)
+        ]
 
     def in_hand(self, pod: str) -> int | None:
         """Activities that a pod had in hand at its SIGTERM, by its log; None: its log does not say so (yet)."""
@@ -74,11 +93,17 @@ class Endings:
         for line in lines:
             if found := _IN_HAND.match(line):
                 self._in_hand[found[1]] = int(found[2])
+            elif found := _DRAINED.match(line):
+                self._drained[found[1]] = float(found[2])
 
     def _pods(self, stream: IO[str]) -> None:
         # One document a line.
         for line in stream:
-            if ending := _ending(json.loads(line)["object"]):
+            pod, now = json.loads(line)["object"], time.monotonic()
+            if "deletionTimestamp" in pod["metadata"]:
+                self._deleted_at.setdefault(pod["metadata"]["name"], now)
+            if ending := _ending(pod):
+                ending = replace(ending, watched_s=round(now - self._deleted_at[ending.pod], 2))
                 # Later ones of the same pod carry the grace of 0 with which the kubelet takes it away.
                 self._endings.setdefault(ending.pod, ending)
 

@@ -106,7 +106,7 @@ def cluster(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactor
     """A real Kubernetes, as the user's environment wishes; skips without such a wish."""
     skip_unless_wanted()
     home = tmp_path_factory.mktemp("cluster")
-    chosen = _theirs(home, _WISH) if _WISH.context else _built(home)
+    chosen = _theirs(home, _WISH) if _WISH.context else built_cluster(home)
     with ExitStack() as stack:
         with seen(pytestconfig):
             made = stack.enter_context(chosen)
@@ -147,7 +147,8 @@ def own_node(name: str) -> Iterator[Node]:
 
 
 @contextmanager
-def _built(home: Path) -> Iterator[Cluster]:
+def built_cluster(home: Path) -> Iterator[Cluster]:
+    """A node of this machine, which no other session has meanwhile; `home`: a folder for the caches of the tools."""
     with own_node("cluster-of-tests") as node:
         node.start()
         yield Cluster(

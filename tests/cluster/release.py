@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
+from temporalio.client import Client
 
 from app.core.ports import free_port
 from app.local.server import command
@@ -32,6 +33,13 @@ CHART = str(ROOT / "charts/worker-fleet")
 NAME = "shop"
 SETTLE_S = 120.0
 _INSTALL_LIMIT = "170s"
+# Process 1 is the pod's pause, and who runs this is no shell that could name a process by its command.
+_SIGKILL = """
+import os, pathlib, signal, sys
+for process in pathlib.Path("/proc").iterdir():
+    if process.name.isdigit() and sys.argv[1] in (process / "cmdline").read_text().split("\\0")[1:3]:
+        os.kill(int(process.name), signal.SIGKILL)
+"""
 
 
 @dataclass(frozen=True)
@@ -141,6 +149,18 @@ class Release:
         found: list[dict[str, Any]] = json.loads(self.kubectl("get", "pods", "-l", selector, "-o", "json"))["items"]
         return found
 
+    def kill(self, pod: str, module: str) -> None:
+        """SIGKILL to the process of a pod that runs `python -m module`."""
+        self.kubectl("exec", pod, "--", "python", "-c", _SIGKILL, module)
+
+    def restarts(self, pod: str) -> int:
+        """How often the container of a pod was started again."""
+        return int(self.kubectl("get", "pod", pod, "-o", "jsonpath={.status.containerStatuses[0].restartCount}"))
+
+    def in_flight(self, pod: str) -> int:
+        """Activities that a worker's pod has in hand now. Raises OSError."""
+        return int(self._ask("GET", f"pods/{pod}:8080/proxy/livez")["in_flight"])
+
     def replicas(self, pool: str) -> int:
         """What the Deployment of a pool is told to have."""
         return int(self.kubectl("get", f"deployment/{NAME}-{pool}", "-o", "jsonpath={.spec.replicas}"))
@@ -172,10 +192,15 @@ class Release:
         self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
         """One request to the API's Service. Raises OSError."""
-        service = f"/api/v1/namespaces/{self.namespace}/services/{NAME}-fleet-api:http/proxy"
+        return self._ask(method, f"services/{NAME}-fleet-api:http/proxy{path}", body, headers)
+
+    def _ask(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        url = f"{self.base}/api/v1/namespaces/{self.namespace}/{path}"
         data = None if body is None else json.dumps(body).encode()
         kinds = {"content-type": "application/json", **(headers or {})}
-        request = urllib.request.Request(self.base + service + path, method=method, data=data, headers=kinds)
+        request = urllib.request.Request(url, method=method, data=data, headers=kinds)
         with urllib.request.urlopen(request, timeout=15) as answer:
             view: dict[str, Any] = json.load(answer)
             return view
@@ -185,6 +210,11 @@ class Release:
         with create_engine(self.ledger.url).connect() as ledger:
             rows = ledger.execute(text("select workflow_id, activity, worker, attempt from body_starts"))
             return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+    async def open_orders(self) -> int:
+        """Workflows that have not ended: one cheap query, where reading histories again and again is a load itself."""
+        client = await Client.connect(self.temporal.address)
+        return (await client.count_workflows('ExecutionStatus="Running"')).count
 
     async def outcome(self, order_ids: list[str]) -> Outcome:
         """What became of orders, by Temporal's histories and the ledger."""
@@ -196,11 +226,7 @@ def release(image: Path, cluster: Cluster, temporal: TemporalServer, ledger: Pos
     """A release to install, in a new namespace under Pod Security "restricted", which is gone at the end."""
     cluster.load_image(image)
     with cluster.proxy() as base, cluster.namespace() as namespace:
-        try:
-            yield Release(cluster, namespace, temporal, ledger, base)
-        finally:
-            # Pods first: while there are some, the namespace's end is looked at only each half of their grace period.
-            cluster.kubectl("delete", "deployments", "--all", "--cascade=foreground", namespace=namespace)
+        yield Release(cluster, namespace, temporal, ledger, base)
 
 
 @pytest.fixture(scope="module")

@@ -19,13 +19,6 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 OPERATOR = f"{NAME}-fleet-operator"
 # Longer than the window and some looks: an autoscaler that decided would have shrunk.
 IDLE_S = 15.0
-# Process 1 is the pod's pause.
-_KILL = """
-import os, pathlib, signal
-for process in pathlib.Path("/proc").iterdir():
-    if process.name.isdigit() and (process / "cmdline").read_bytes().endswith(b"-m\\0app.operator.main\\0"):
-        os.kill(int(process.name), signal.SIGKILL)
-"""
 
 
 def test_a_pin_holds_under_load_and_idle_until_it_is_taken_away(shop: Release) -> None:
@@ -122,12 +115,7 @@ def _grant(shop: Release, rules: list[dict[str, Any]]) -> None:
 
 def _kill_operator(shop: Release) -> None:
     """SIGKILL, and wait for the next process in the same pod."""
-    (pod,) = shop.pods("app.kubernetes.io/component=operator")
-    name, restarts = pod["metadata"]["name"], pod["status"]["containerStatuses"][0]["restartCount"]
-    shop.kubectl("exec", name, "--", "python", "-c", _KILL)
-
-    def again() -> bool:
-        (pod,) = shop.pods("app.kubernetes.io/component=operator")
-        return bool(pod["status"]["containerStatuses"][0]["restartCount"] > restarts)
-
-    until(again, 60, 0.2)
+    (pod,) = [pod["metadata"]["name"] for pod in shop.pods("app.kubernetes.io/component=operator")]
+    restarts = shop.restarts(pod)
+    shop.kill(pod, "app.operator.main")
+    until(lambda: shop.restarts(pod) > restarts, 60, 0.2)

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.local.dev_fleet import until
+
 from .client import Cluster, CommandFailed
 from .node import image
 from .node.build import programs
@@ -197,10 +199,12 @@ def test_helm_installs_and_removes_a_release(cluster: Cluster, namespace: str, t
 
 
 def test_a_namespace_is_gone_at_its_end_and_no_other_is_touched(cluster: Cluster) -> None:
-    def names() -> set[str]:
-        return set(cluster.kubectl("get", "namespaces", "-o", "name").split())
+    def names(*those: str) -> set[str]:
+        return set(cluster.kubectl("get", "namespaces", "-o", "name", *those).split())
 
-    before = names()
+    staying = "--field-selector=status.phase=Active"
+    before = names(staying)
     with cluster.namespace() as name:
-        assert names() == before | {f"namespace/{name}"}
-    assert names() == before
+        assert names(staying) == before | {f"namespace/{name}"}
+    assert names(staying) == before
+    until(lambda: f"namespace/{name}" not in names(), 30)

@@ -1,6 +1,6 @@
 """Releases that change: image, configuration and queues under load, queues that go, images that do not fit, the end.
 
-One release for each helm lives through all of it, in this order.
+One release lives through all of it, in this order; another one through what Helm 3 does in its own way.
 """
 
 from __future__ import annotations
@@ -42,15 +42,8 @@ LIMIT_S = 25
 CHANGED = {**VALUES, "image__tag": DERIVED.rpartition(":")[2], CONFIG: str(LIMIT_S)}
 
 
-@pytest.fixture(scope="module", params=["helm", "helm3"])
-def helm(request: pytest.FixtureRequest) -> str:
-    """Helm 4, then Helm 3."""
-    return str(request.param)
-
-
 @pytest.fixture(scope="module")
 def shop(
-    helm: str,
     image: Path,
     derived_image: Path,
     cluster: Cluster,
@@ -60,7 +53,7 @@ def shop(
     """The example's fleet. The cluster has the image of the next version too."""
     cluster.load_image(derived_image)
     with release(image, cluster, temporal_for_pods, postgres_for_pods) as made:
-        made.install(helm=helm, **VALUES)
+        made.install(**VALUES)
         yield made
 
 
@@ -98,12 +91,6 @@ def _endings(shop: Release, pool: str) -> list[dict[str, Any]]:
     return [state["terminated"] for state in states if "terminated" in state]
 
 
-async def _running(shop: Release) -> int:
-    """Workflows that have not ended; one cheap query, where reading the histories again and again is a load itself."""
-    client = await Client.connect(shop.temporal.address)
-    return (await client.count_workflows('ExecutionStatus="Running"')).count
-
-
 async def _mail(shop: Release, workflow_id: str) -> tuple[str, float]:
     """The pod that sent one, and the limit that it had, in seconds: that is what the configuration says."""
     client = await Client.connect(shop.temporal.address)
@@ -120,21 +107,21 @@ def _left(shop: Release) -> set[str]:
 
 
 def test_an_upgrade_under_load_resets_no_replicas_and_loses_no_order(
-    shop: Release, helm: str, manifest: str, capsys: pytest.CaptureFixture[str]
+    shop: Release, manifest: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     until(shop.ready, 30)
     shop.kubectl("scale", "wp/orders", f"--replicas={REPLICAS}")
-    burst = [f"{helm}-burst-{number}" for number in range(30)]
+    burst = [f"burst-{number}" for number in range(30)]
     shop.place_all(burst)
     until(lambda: all(len(_ready(shop, pool)) == REPLICAS for pool in POOLS), 60, 0.5)
-    with ReplicasWatch(shop.cluster, shop.namespace) as watch, SteadyOrders(shop.place, PER_S, f"{helm}-load") as load:
-        shop.upgrade(manifest, helm=helm, **CHANGED)
+    with ReplicasWatch(shop.cluster, shop.namespace) as watch, SteadyOrders(shop.place, PER_S, "upgrade") as load:
+        shop.upgrade(manifest, **CHANGED)
         until(lambda: _images(shop) == {DERIVED.rpartition("/")[2]}, SETTLE_S, 0.5)
     orders = burst + load.placed
-    until(lambda: asyncio.run(_running(shop)) == 0, SETTLE_S, 1.0)
+    until(lambda: asyncio.run(shop.open_orders()) == 0, SETTLE_S, 1.0)
     found = asyncio.run(shop.outcome(orders))
     # A dispatch that an overloaded server loses is repeated after LIMIT_S: late, but neither lost nor twice.
-    said = f"{helm}: {len(load.placed)} orders at {load.rate:.1f}/s meanwhile, begun late: {found.retried or 'none'}"
+    said = f"{len(load.placed)} orders at {load.rate:.1f}/s meanwhile, begun late: {found.retried or 'none'}"
     with capsys.disabled():
         print(f"\n{said}")
     assert {pool: watch.seen[f"{NAME}-{pool}"] for pool in POOLS} == {pool: [REPLICAS] for pool in POOLS}
@@ -143,75 +130,78 @@ def test_an_upgrade_under_load_resets_no_replicas_and_loses_no_order(
     until(lambda: [shop.pool(pool)["mode"] for pool in POOLS] == ["Pinned", "Automatic"], 30, 0.5)
 
 
-def test_a_queue_that_was_added_in_python_is_served_with_the_changed_configuration(shop: Release, helm: str) -> None:
-    pod, limit_s = asyncio.run(_mail(shop, f"{helm}-added"))
+def test_a_queue_that_was_added_in_python_is_served_with_the_changed_configuration(shop: Release) -> None:
+    pod, limit_s = asyncio.run(_mail(shop, "added"))
     assert pod.startswith(f"{NAME}-{QUEUE}-")
     assert limit_s == LIMIT_S
     until(lambda: shop.pool(QUEUE).get("mode") == "Automatic", 30, 0.5)
 
 
-def test_a_queue_is_not_left_out_before_it_was_retired(shop: Release, helm: str) -> None:
+def test_a_queue_is_not_left_out_before_it_was_retired(shop: Release) -> None:
     generations = ("get", "deployments", "-o", "jsonpath={.items[*].metadata.generation}")
     before = shop.kubectl(*generations)
     with pytest.raises(CommandFailed, match="queues.mails: the manifest leaves it out") as refused:
-        shop.upgrade(helm=helm, **VALUES)
+        shop.upgrade(**VALUES)
     assert "--set dropQueues={mails}" in str(refused.value)
     # Whoever knows that nothing is open may; only a run against the cluster can tell.
-    shop.upgrade("--dry-run=server", helm=helm, **VALUES, dropQueues="{mails}")
-    shop.upgrade("--dry-run=client", helm=helm, **VALUES)
+    shop.upgrade("--dry-run=server", **VALUES, dropQueues="{mails}")
+    shop.upgrade("--dry-run=client", **VALUES)
     assert shop.kubectl(*generations) == before
 
 
-def test_a_retired_queue_is_served_until_it_is_left_out(shop: Release, helm: str, manifest: str) -> None:
+def test_a_retired_queue_is_served_until_it_is_left_out(shop: Release, manifest: str) -> None:
     pods = _ready(shop, QUEUE)
-    shop.upgrade(manifest, helm=helm, **CHANGED, queues__mails__retired="true")
+    shop.upgrade(manifest, **CHANGED, queues__mails__retired="true")
     marked = shop.kubectl("get", "deployments,workerpools", "-l", "workerfleet.dev/retired=true", "-o", "name").split()
     assert marked == [f"deployment.apps/{NAME}-{QUEUE}", f"workerpool.workerfleet.dev/{QUEUE}"]
     # The pods are those that it had.
-    assert asyncio.run(_mail(shop, f"{helm}-retired"))[0] in pods
-    shop.upgrade(helm=helm, **VALUES)
+    assert asyncio.run(_mail(shop, "retired"))[0] in pods
+    shop.upgrade(**VALUES)
     until(lambda: not [name for name in _left(shop) if QUEUE in name], SETTLE_S, 0.5)
     until(lambda: _images(shop) == {IMAGE.rpartition("/")[2]}, SETTLE_S, 0.5)
     assert [shop.replicas(pool) for pool in POOLS] == [REPLICAS, REPLICAS]
 
 
-def test_an_image_that_the_manifest_is_not_of_starts_no_work_and_stops_none(shop: Release, helm: str) -> None:
+def test_an_image_that_the_manifest_is_not_of_starts_no_work_and_stops_none(shop: Release) -> None:
     old = {pool: set(_ready(shop, pool)) for pool in POOLS}
     with pytest.raises(CommandFailed):
         # The chart's own manifest, which does not know of the image's queue of mails.
-        shop.upgrade("--timeout=20s", helm=helm, **{**VALUES, "image__tag": CHANGED["image__tag"]})
+        shop.upgrade("--timeout=12s", **{**VALUES, "image__tag": CHANGED["image__tag"]})
     for pool in POOLS:
         refusals = until(partial(_endings, shop, pool), 30)
         assert {refusal["exitCode"] for refusal in refusals} == {2}
         assert all("this image has the queues mails, orders, payments" in refusal["message"] for refusal in refusals)
         assert set(_ready(shop, pool)) == old[pool]
         assert len(old[pool]) == REPLICAS
-    shop.place(f"{helm}-meanwhile")
-    until(lambda: shop.status(f"{helm}-meanwhile") == "completed", SETTLE_S, 0.5)
-    run = shop.cluster.helm3 if helm == "helm3" else shop.cluster.helm
-    run("rollback", NAME, "--wait", "--timeout=90s", namespace=shop.namespace)
+    shop.place("meanwhile")
+    until(lambda: shop.status("meanwhile") == "completed", SETTLE_S, 0.5)
+    shop.cluster.helm("rollback", NAME, "--wait", "--timeout=90s", namespace=shop.namespace)
     until(lambda: _images(shop) == {IMAGE.rpartition("/")[2]}, SETTLE_S, 0.5)
     assert {pool: set(_ready(shop, pool)) for pool in POOLS} == old
 
 
-def test_an_uninstall_without_the_operator_leaves_nothing_and_does_not_hang(shop: Release, helm: str) -> None:
+def test_an_uninstall_without_the_operator_leaves_nothing_and_does_not_hang(shop: Release) -> None:
     shop.kubectl("scale", f"deployment/{NAME}-fleet-operator", "--replicas=0")
     until(lambda: not shop.pods("app.kubernetes.io/component=operator"), 60)
-    run = shop.cluster.helm3 if helm == "helm3" else shop.cluster.helm
-    run("uninstall", NAME, "--wait", "--timeout=60s", namespace=shop.namespace)
+    shop.cluster.helm("uninstall", NAME, "--wait", "--timeout=60s", namespace=shop.namespace)
     until(lambda: not _left(shop), 60, 0.5)
     assert shop.kubectl("get", "crd/workerpools.workerfleet.dev", "-o", "name")
 
 
-def test_a_release_of_helm_3_keeps_its_replicas_under_helm_4_and_leaves_nothing(
-    image: Path, cluster: Cluster, temporal_for_pods: TemporalServer, postgres_for_pods: PostgresServer
+def test_a_release_of_helm_3_keeps_its_replicas_under_both_helms_and_leaves_nothing(
+    image: Path, cluster: Cluster, manifest: str, temporal_for_pods: TemporalServer, postgres_for_pods: PostgresServer
 ) -> None:
+    values = {**CHANGED, "queues__payments__minReplicas": "2", "api__enabled": "false"}
     with release(image, cluster, temporal_for_pods, postgres_for_pods) as shop:
-        shop.install(helm="helm3", **VALUES, queues__payments__minReplicas="2", api__enabled="false")
+        shop.install(manifest, helm="helm3", **{**values, CONFIG: str(LIMIT_S + 1)})
         shop.kubectl("scale", "wp/orders", "--replicas=2")
         until(lambda: [len(_ready(shop, pool)) for pool in POOLS] == [2, 2], 60, 0.5)
         with ReplicasWatch(cluster, shop.namespace) as watch:
-            shop.upgrade(**VALUES, **{CONFIG: str(LIMIT_S)}, api__enabled="false")
+            shop.upgrade(manifest, helm="helm3", **values)
+            with pytest.raises(CommandFailed, match="queues.mails: the manifest leaves it out"):
+                shop.upgrade(helm="helm3", **{**values, "image__tag": IMAGE.rpartition(":")[2]})
+            cluster.helm3("rollback", NAME, "1", "--wait", "--timeout=90s", namespace=shop.namespace)
+            shop.upgrade(manifest, **values)
         assert [watch.seen[f"{NAME}-{pool}"] for pool in POOLS] == [[2], [2]]
         # Of all four, the one that is tried nowhere else: Helm 3, with the operator alive.
         cluster.helm3("uninstall", NAME, "--wait", "--timeout=60s", namespace=shop.namespace)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -11,25 +14,44 @@ from .build import IMAGE, ROOT, kept
 DERIVED = "docker.io/library/worker-fleet:mails"
 QUEUE = "mails"
 
-_SOURCE = ROOT / "tests/apps/mails/__init__.py"
-_DOCKERFILE = """\
+_SOURCES = sorted((ROOT / "tests/apps/mails").glob("*.py"))
+_PACKAGES = '["app.worker.workflows", "app.worker.activities", "mails"]'
+_DOCKERFILE = f"""\
 ARG BASE
-FROM ${BASE}
+FROM ${{BASE}}
 COPY mails /srv/fleet/mails
-ENV FLEET_TEMPORAL__WORKER__PACKAGES='["app.worker.workflows", "app.worker.activities", "mails"]'
+ENV FLEET_TEMPORAL__WORKER__PACKAGES='{_PACKAGES}'
 """
 
 
 def derived_tar(made_on: Path) -> Path:
     """An OCI archive of DERIVED, on the image of the archive `made_on`. Raises CommandFailed."""
     # The folder of an archive is its key.
-    key = hashlib.sha256(f"{made_on.parent.name}\n{_DOCKERFILE}".encode() + _SOURCE.read_bytes()).hexdigest()[:16]
+    held = hashlib.sha256(f"{made_on.parent.name}\n{_DOCKERFILE}".encode())
+    for source in _SOURCES:
+        held.update(f"{source.name}\n".encode() + source.read_bytes())
+    key = held.hexdigest()[:16]
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder, "mails")
         package.mkdir()
-        (package / "__init__.py").write_bytes(_SOURCE.read_bytes())
-        Path(folder, "Dockerfile").write_text(_DOCKERFILE)
-        # As the image's user must read it, whatever the umask here.
+        for source in _SOURCES:
+            (package / source.name).write_bytes(source.read_bytes())
+            # As the image's user must read it, whatever the umask here.
+            (package / source.name).chmod(0o644)
         package.chmod(0o755)
-        (package / "__init__.py").chmod(0o644)
+        Path(folder, "Dockerfile").write_text(_DOCKERFILE)
         return kept("derived", key, Path(folder), made_on, IMAGE, DERIVED)
+
+
+def derived_manifest() -> str:
+    """The manifest of DERIVED, as its author makes it without the image: from the same code."""
+    command = ["queues", "--manifest", f"--image-repository={DERIVED.split('/')[-1].split(':')[0]}"]
+    environment = {"PYTHONPATH": str(ROOT / "tests/apps"), "FLEET_TEMPORAL__WORKER__PACKAGES": _PACKAGES}
+    return subprocess.run(
+        [sys.executable, "-m", "app.cli", *command],
+        cwd=ROOT,
+        env=os.environ | environment,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout

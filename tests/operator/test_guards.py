@@ -19,12 +19,26 @@ from app.operator.objects import RELIST_S, Objects
 from app.operator.workerpool import INSTANCE_LABEL, POOL_LABEL
 from app.scaling.policy import Memory, decide
 from tests.cluster.client import Cluster
+from tests.cluster.tools import tool
 from tests.local.dev_fleet import ROOT
 
 pytestmark = pytest.mark.cluster
 
 CRDS = str(ROOT / "charts/worker-fleet/crds")
 CRD = "workerpools.workerfleet.dev"
+NO_CRD = f"the cluster has no {CRD}: the CRD was deleted or never installed.\nkubectl apply"
+# The CRD goes after the operator has found it, and before it watches.
+LATE = f"""
+import subprocess, sys
+from app.operator import main, objects
+
+def late(*args, watch=main.registry):
+    subprocess.run([sys.argv[1], "delete", "crd", "{CRD}"], check=True)
+    return watch(*args)
+
+main.registry, objects.RELIST_S = late, 1.0
+main.main()
+"""
 LABELS = {INSTANCE_LABEL: "shop", POOL_LABEL: "orders"}
 POOL = {
     "apiVersion": "workerfleet.dev/v1alpha1",
@@ -51,8 +65,7 @@ DEPLOYMENT = {
 @pytest.fixture
 def objects_there(cluster: Cluster, namespace: str) -> str:
     """A namespace with one pool and its Deployment."""
-    cluster.kubectl("apply", "--server-side", "-f", CRDS)
-    cluster.kubectl("wait", f"crd/{CRD}", "--for=condition=Established", "--timeout=30s")
+    _apply_crd(cluster)
     for body in (POOL, DEPLOYMENT):
         cluster.kubectl("create", "-f", "-", namespace=namespace, stdin=json.dumps(body))
     return namespace
@@ -118,22 +131,41 @@ def test_without_the_crd_the_operator_says_so_and_ends(cluster: Cluster, objects
             with _operator(cluster, objects_there) as started:
                 _, said = started.communicate(timeout=60)
                 assert started.returncode == 4, said
-                assert f"the cluster has no {CRD}: the CRD was deleted or never installed.\nkubectl apply" in said
+                assert NO_CRD in said
         finally:
-            cluster.kubectl("apply", "--server-side", "-f", CRDS)
-            cluster.kubectl("wait", f"crd/{CRD}", "--for=condition=Established", "--timeout=30s")
+            _apply_crd(cluster)
+
+
+def test_an_operator_whose_watch_began_without_the_crd_says_so_and_ends(cluster: Cluster, objects_there: str) -> None:
+    if not cluster.ours:
+        pytest.skip("SKIPPED: the CRD of a cluster of yours is not deleted")
+    try:
+        late = ("-c", LATE, str(tool("kubectl")))
+        with _operator(cluster, objects_there, *late, FLEET_OPERATOR__POLL_S="1") as running:
+            _, said = running.communicate(timeout=60)
+            assert running.returncode == 4, said
+            assert "pools cannot be listed" in said, "the first looks without it are not the end"
+            assert NO_CRD in said
+    finally:
+        _apply_crd(cluster)
+
+
+def _apply_crd(cluster: Cluster) -> None:
+    cluster.kubectl("apply", "--server-side", "-f", CRDS)
+    cluster.kubectl("wait", f"crd/{CRD}", "--for=condition=Established", "--timeout=30s")
 
 
 @contextmanager
-def _operator(cluster: Cluster, namespace: str) -> Iterator[subprocess.Popen[str]]:
-    """`python -m app.operator.main` with the tests' own rights; killed at the end."""
+def _operator(cluster: Cluster, namespace: str, *python: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
+    """`python -m app.operator.main`, or other arguments of `python`, with the tests' own rights; killed at the end."""
     settings = {
         "FLEET_OPERATOR__NAMESPACE": namespace,
         "FLEET_OPERATOR__RELEASE": "shop",
         "FLEET_TEMPORAL__ADDRESS": "127.0.0.1:1",
+        **settings,
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "app.operator.main"],
+        [sys.executable, *(python or ("-m", "app.operator.main"))],
         cwd=ROOT,
         env=cluster.environment() | settings,
         stdout=subprocess.DEVNULL,

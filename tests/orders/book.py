@@ -30,6 +30,8 @@ class Outcome:
     """Activities whose body was started more than once."""
     retried: list[str]
     """Bodies that ran as a later attempt, and why: an earlier one was lost, or failed."""
+    orphaned: list[str]
+    """Attempts that Temporal has handed out and no body was started for: lost on their way to a worker that left."""
 
 
 async def outcome(address: str, ledger: str, workflow_ids: Iterable[str]) -> Outcome:
@@ -60,19 +62,25 @@ async def outcome(address: str, ledger: str, workflow_ids: Iterable[str]) -> Out
     seen = await asyncio.gather(*map(look, ids))
     with Session(create_engine(ledger)) as session:
         starts = [row for row in session.scalars(select(BodyStart)) if row.workflow_id in set(ids)]
-    counts: dict[tuple[str, str], int] = {}
+    attempts: dict[tuple[str, str], list[int]] = {}
     for row in starts:
-        counts[row.workflow_id, row.activity_id] = counts.get((row.workflow_id, row.activity_id), 0) + 1
+        attempts.setdefault((row.workflow_id, row.activity_id), []).append(row.attempt)
     return Outcome(
         completed=sum(done for _, done, _ in seen),
         not_completed=[workflow_id for workflow_id, done, _ in seen if not done],
         scheduled=sum(scheduled for _, _, scheduled in seen),
         bodies=len(starts),
-        repeated=[f"{key}: {count} starts" for key, count in counts.items() if count > 1],
+        repeated=[f"{key}: {len(made)} starts" for key, made in attempts.items() if len(made) > 1],
         retried=[
             f"{row.workflow_id} {row.activity} attempt {row.attempt} on {row.worker}: "
             f"{causes.get((row.workflow_id, row.activity_id))}"
             for row in starts
             if row.attempt > 1
+        ],
+        orphaned=[
+            f"{key} attempt {attempt}: {causes.get(key)}"
+            for key, made in attempts.items()
+            for attempt in range(1, max(made))
+            if attempt not in made
         ],
     )

@@ -140,6 +140,7 @@ def grpc_proxy(
     client_authority: Path | None = None,
     api_key: str = "",
     connections_age_s: float | None = None,
+    host: str = "127.0.0.1",
 ) -> Iterator[Proxy]:
     """A running proxy; `certificate` turns TLS on, `client_authority` asks for a certificate signed by it.
 
@@ -156,10 +157,10 @@ def grpc_proxy(
         if certificate:
             asks = client_authority is not None
             credentials = grpc.dynamic_ssl_server_credentials(proxy.credentials(), proxy.credentials, asks)
-            port = server.add_secure_port("127.0.0.1:0", credentials)
+            port = server.add_secure_port(f"{host}:0", credentials)
         else:
-            port = server.add_insecure_port("127.0.0.1:0")
-        proxy.address = f"127.0.0.1:{port}"
+            port = server.add_insecure_port(f"{host}:0")
+        proxy.address = f"{host}:{port}"
         server.start()
         try:
             yield proxy

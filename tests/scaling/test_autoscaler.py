@@ -20,7 +20,7 @@ from temporalio.client import Client
 from app.scaling import autoscaler as autoscaler_module
 from app.scaling.autoscaler import Autoscaler
 from app.scaling.demand import Demand
-from app.scaling.fleet import Pool
+from app.scaling.fleet import FleetGone, Pool
 from app.scaling.policy import Decision, Policy, Reason
 
 from .conftest import OwnServer
@@ -292,6 +292,27 @@ def test_a_fleet_that_cannot_list_its_pools_is_asked_again(temporal_address: str
 
     async def failing() -> Sequence[Pool]:
         raise ConnectionError("no API server")
+
+    asyncio.run(run())
+
+
+def test_a_fleet_that_stays_gone_ends_the_loop_and_a_blip_does_not() -> None:
+    async def run() -> None:
+        fleet, looks = fleet_of(POLICY, replicas=1), 0
+        autoscaler = autoscaler_of(ConnectionError(), fleet, poll_s=0.01)
+        listed = fleet.pools
+
+        async def pools() -> Sequence[Pool]:
+            nonlocal looks
+            looks += 1
+            if looks == 5:
+                return await listed()
+            raise FleetGone("no CRD")
+
+        fleet.pools = pools  # type: ignore[method-assign]
+        with pytest.raises(FleetGone, match="no CRD"):
+            await asyncio.wait_for(autoscaler.run(asyncio.Event()), 10)
+        assert looks == 5 + autoscaler_module.GONE_LOOKS
 
     asyncio.run(run())
 

@@ -211,6 +211,8 @@ def _kubelet_config(layout: Layout) -> dict[str, object]:
         "evictionHard": {"memory.available": "200Mi"},
         "imageGCHighThresholdPercent": 100,
         "maxPods": 50,
+        # How soon a renewed Secret is in the pods that have it mounted; by default within a minute.
+        "syncFrequency": "10s",
         "logging": {"format": "text"},
     }
 
