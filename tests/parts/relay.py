@@ -103,6 +103,7 @@ class Relay:
                 if not (data := one.recv(65536)):
                     break
                 other.sendall(data)
+        with suppress(OSError):  # after a reset as well: whoever was killed must not live on at the other end
             other.shutdown(socket.SHUT_WR)
 
 
