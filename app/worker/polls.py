@@ -171,7 +171,11 @@ class Polls:
 
 
 class _Slots(CustomSlotSupplier):
-    """A fixed number of slots, given out in the order in which they are asked for, as the SDK's own does."""
+    """A fixed number of slots, given out in the order in which they are asked for, as the SDK's own does.
+
+    The two kinds of workflow polls share theirs, and open polls may be as many: then one kind could have all of them
+    for as long as a poll lasts, a minute. Core prevents that where it can see the number of slots; here it cannot.
+    """
 
     def __init__(self, polls: Polls, size: int) -> None:
         self._polls = polls
@@ -182,11 +186,10 @@ class _Slots(CustomSlotSupplier):
     async def reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit:
         kind = _kind(ctx)
         loop = asyncio.get_running_loop()
+        future: asyncio.Future[_Permit] = loop.create_future()
         with self._lock:
-            if not self._waiting and (permit := self._take(kind)):
-                return permit
-            future: asyncio.Future[_Permit] = loop.create_future()
             self._waiting.append((kind, future, loop))
+            self._hand_out()
         try:
             return await future
         except asyncio.CancelledError:
@@ -197,7 +200,7 @@ class _Slots(CustomSlotSupplier):
 
     def try_reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit | None:
         with self._lock:
-            return self._take(_kind(ctx))
+            return None if self._waiting else self._take(_kind(ctx))
 
     def mark_slot_used(self, ctx: SlotMarkUsedContext) -> None:
         permit = ctx.permit
@@ -215,13 +218,18 @@ class _Slots(CustomSlotSupplier):
             self._give_back(permit)
 
     def _take(self, kind: Kind) -> _Permit | None:
-        if not self._free or not self._polls._may_begin(kind):
+        if not self._free or not self._polls._may_begin(kind) or (self._free == 1 and self._has_its_share(kind)):
             return None
         self._free -= 1
         if not self._polls.open:
             self._polls.returned_at = time.monotonic()
         self._polls.lines[kind].open += 1
         return _Permit(kind)
+
+    def _has_its_share(self, kind: Kind) -> bool:
+        """Whether the last slot is to be left to the other kind of workflow polls."""
+        other: Kind = "sticky" if kind == "workflow" else "workflow"
+        return kind != "activity" and self._polls.lines[kind].open > 0 and not self._polls.lines[other].open
 
     def _give_back(self, permit: _Permit) -> None:
         self._free += 1
@@ -237,13 +245,17 @@ class _Slots(CustomSlotSupplier):
 
     def _serve(self) -> None:
         with self._lock:
-            left = [one for one in self._waiting if not one[1].done()]
-            self._waiting.clear()
-            for kind, future, loop in left:
-                if permit := self._take(kind):
-                    future.set_result(permit)
-                else:
-                    self._waiting.append((kind, future, loop))
+            self._hand_out()
+
+    def _hand_out(self) -> None:
+        """On the loop, with the lock held."""
+        left = [one for one in self._waiting if not one[1].done()]
+        self._waiting.clear()
+        for kind, future, loop in left:
+            if permit := self._take(kind):
+                future.set_result(permit)
+            else:
+                self._waiting.append((kind, future, loop))
 
 
 def _kind(ctx: SlotReserveContext) -> Kind:

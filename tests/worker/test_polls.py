@@ -116,6 +116,48 @@ def test_one_sticky_poll_at_a_time_goes_on_and_the_end_waits_for_the_last() -> N
     run(body)
 
 
+def test_neither_kind_of_workflow_polls_takes_the_last_slot_while_the_other_has_none() -> None:
+    async def body() -> None:
+        workflow, _ = slots_of(Polls(), workflow_tasks=3)
+        sticky, normal = Asks("workflow", is_sticky=True), Asks("workflow")
+        asked = [asyncio.create_task(workflow.reserve_slot(sticky)) for _ in range(3)]  # type: ignore[arg-type]
+        assert [await settled(one) for one in asked] == [True, True, False]
+        other = asyncio.create_task(workflow.reserve_slot(normal))  # type: ignore[arg-type]
+        assert await settled(other), "it is for new runs, though another has asked for it before"
+        workflow.mark_slot_used(used(other.result()))
+        workflow.release_slot(SlotReleaseContext(None, other.result()))
+        assert not await settled(asked[2])
+        assert await settled(asyncio.create_task(workflow.reserve_slot(normal)))  # type: ignore[arg-type]
+
+    run(body)
+
+
+def test_one_who_waits_for_what_is_closed_holds_up_nobody_behind() -> None:
+    async def body() -> None:
+        polls = Polls()
+        workflow, _ = slots_of(polls, workflow_tasks=4)
+        polls.close()
+        closed = asyncio.create_task(workflow.reserve_slot(Asks("workflow")))  # type: ignore[arg-type]
+        assert not await settled(closed)
+        kept = asyncio.create_task(workflow.reserve_slot(Asks("workflow", is_sticky=True)))  # type: ignore[arg-type]
+        assert await settled(kept)
+
+    run(body)
+
+
+def test_an_eager_activity_takes_no_slot_that_a_poll_waits_for() -> None:
+    async def body() -> None:
+        _, slots = slots_of(Polls(), activities=1)
+        permit = await slots.reserve_slot(Asks())  # type: ignore[arg-type]
+        waiting = asyncio.create_task(slots.reserve_slot(Asks()))  # type: ignore[arg-type]
+        assert not await settled(waiting)
+        slots.release_slot(SlotReleaseContext(None, permit))
+        assert slots.try_reserve_slot(Asks()) is None  # type: ignore[arg-type]
+        assert await settled(waiting)
+
+    run(body)
+
+
 @pytest.mark.parametrize("drain_s", [0.5, 5.0, 30.0, 600.0])
 def test_bodies_have_all_of_the_drains_time_and_little_more(drain_s: float) -> None:
     settings = WorkerSettings(drain_timeout_s=drain_s)
