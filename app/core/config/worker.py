@@ -89,7 +89,7 @@ class WorkerSettings(Section):
     polls_timeout_s: Seconds = Field(
         default=12.0,
         description="In that time, on a queue with traffic: how long open polls may take to come home before they are "
-        "cut; at most 40 % of it counts. Temporal answers them within 10 s: with less, a dispatch may be lost.",
+        "cut; at most 40 % of it counts. Temporal answers a poll after 60 s even if there is nothing.",
     )
     unwind_timeout_s: Seconds = Field(default=5.0, description="After that: time for cancelled activities to clean up.")
     flush_timeout_s: Seconds = Field(default=3.0, description="After that: time to send the last spans and log lines.")
