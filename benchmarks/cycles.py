@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import random
+import re
 import signal
 import statistics
 import subprocess
@@ -167,20 +168,28 @@ def measure_workers(record: Record, restarts: int) -> None:
             queue = queues[number % len(queues)]
             old = until(partial(_ready_worker, fleet, queue), 120)
             begin = time.monotonic()
-            os.kill(old, signal.SIGTERM)
-            until(partial(_ready_worker, fleet, queue, old), 120)
+            os.kill(old["pid"], signal.SIGTERM)
+            until(partial(_ready_worker, fleet, queue, old["pid"]), 120)
+            stop_s = round(time.monotonic() - begin, 2)
+            code = until(partial(_left_with, fleet, old["identity"]), 10)[0]
             descriptors, threads = counts(fleet.process.pid)
             line = {"command": WORKERS, "run": fleet.process.pid, "descriptors": descriptors, "threads": threads}
-            record.add({**line, "code": 0, "ok": True, "leaks": [], "stop_s": round(time.monotonic() - begin, 2)})
+            record.add({**line, "stopped": "ready", "code": code, "ok": code == 0, "leaks": [], "stop_s": stop_s})
 
 
-def _ready_worker(fleet: DevFleet, queue: str, other: int = 0) -> int | None:
-    """The pid of a worker that is ready, and not the `other` one."""
+def _ready_worker(fleet: DevFleet, queue: str, other: int = 0) -> dict[str, Any] | None:
+    """A worker that is ready, and not the one with the pid `other`."""
     for worker in fleet.workers(queue):
         if worker["pid"] != other:
             with urllib.request.urlopen(f"http://{worker['health']}/readyz", timeout=5):
-                return int(worker["pid"])
+                return worker
     return None
+
+
+def _left_with(fleet: DevFleet, identity: str) -> list[int]:
+    """The exit code of a worker that was stopped, by what the fleet said of it; empty before that."""
+    said = re.compile(rf" {re.escape(identity)} (?:was stopped from outside and has drained|ended with (-?\d+))")
+    return [int(found[1] or 0) for line in list(fleet.lines) if (found := said.search(line))]
 
 
 def summary(record: Record) -> str:

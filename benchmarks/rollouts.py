@@ -2,7 +2,7 @@
 
 The release of tests/cluster/test_rollouts.py on a real Kubernetes: a pod a queue, orders at a steady rate, both
 Deployments restarted again and again; the server's flag frontend.enableCancelWorkerPollsOnShutdown off and on, in turn.
-A restart that met an idle pod shows nothing and is not counted.
+A restart that met an idle pod shows nothing and is not counted, unless it did harm.
 
     --until N   go on until N restarts are recorded for each of the two, from what results/rollouts.jsonl has
     --summary   print what is recorded
@@ -51,11 +51,12 @@ def machine() -> Iterator[tuple[Path, Cluster]]:
 
 
 def measure(shop: Release, endings: Endings, name: str, per_s: float) -> dict[str, Any] | None:
-    """One restart of both Deployments under load; None when it met an idle pod."""
+    """One restart of both Deployments under load; None when it met an idle pod, and did no harm."""
     with SteadyOrders(shop.place, per_s, name) as load, busy() as cpu:
         ended = restart(shop, endings)
     seen = completed(shop, load.placed)
-    if not all(ending.in_hand for ending in ended):
+    harm = seen.not_completed or seen.repeated or seen.orphaned or not all(ending.clean for ending in ended)
+    if not harm and not all(ending.in_hand for ending in ended):
         return None
     return {
         "orders": len(load.placed),

@@ -24,6 +24,8 @@ LOOP_BLOCKED_S = 5.0
 SERVER_SILENT_S = 15.0
 """Three missed health checks of Temporal."""
 SDK_METRICS_TIMEOUT_S = 2.0
+_LOOPBACK = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""http_proxy is for what is outside; many environments set it without an exception for loopback."""
 
 
 @dataclass
@@ -66,6 +68,13 @@ class WorkerState:
         if failing := dict(self.polls_failing):
             return False, "; ".join(f"queue {queue} gets no work: {why}" for queue, why in failing.items())
         return True, f"ok, but {self.note}" if self.note else "ok"
+
+
+def sdk_page(address: str) -> bytes:
+    """The SDK's own metrics, which it shows at `address` (host:port). Raises OSError and ValueError."""
+    with _LOOPBACK.open(f"http://{address}/metrics", timeout=SDK_METRICS_TIMEOUT_S) as answer:
+        page: bytes = answer.read()
+        return page
 
 
 def probe_server(state: WorkerState, host: str, port: int) -> ProbeServer:
@@ -111,11 +120,7 @@ class _Metrics:
 
     def _sdk_page(self) -> bytes | None:
         try:
-            with urllib.request.urlopen(
-                f"http://{self._state.sdk_metrics}/metrics", timeout=SDK_METRICS_TIMEOUT_S
-            ) as answer:
-                page: bytes = answer.read()
-                return page
+            return sdk_page(self._state.sdk_metrics)
         except (OSError, ValueError):
             return None
 

@@ -12,12 +12,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Sequence
 
 from app.core.services.temporal.temporal_client import TemporalClientService, TemporalUnavailable
-from app.worker.health import SDK_METRICS_TIMEOUT_S, WorkerState
+from app.worker.health import WorkerState, sdk_page
 from app.worker.poll_counts import NO_ANSWER, SILENCE, PollCounts, Trouble
 from app.worker.supervise import Pool
 
@@ -47,11 +46,11 @@ class PollWatch:
         """Until cancelled."""
         while True:
             try:
-                page = await asyncio.to_thread(self._page)
+                page = await asyncio.to_thread(sdk_page, self._state.sdk_metrics)
             except (OSError, ValueError):
                 pass  # /metrics says so: fleet_worker_sdk_metrics_up
             else:
-                await self._look(page, time.monotonic())
+                await self._look(page.decode(), time.monotonic())
             await asyncio.sleep(LOOK_S)
 
     async def _look(self, page: str, now: float) -> None:
@@ -84,7 +83,9 @@ class PollWatch:
         for trouble in dead:
             pool = self._pools[trouble.queue]
             self._heals[trouble.queue] += 1
-            if self._heals[trouble.queue] > HEALS and trouble.status in (NO_ANSWER, SILENCE):
+            # In a drain no poll begins that could show the end of a trouble, and results may still wait to be told.
+            ends = self._state.phase != "draining" and trouble.status in (NO_ANSWER, SILENCE)
+            if ends and self._heals[trouble.queue] > HEALS:
                 del self._heals[trouble.queue]
                 pool.fail(RuntimeError(f"{trouble}, also on {HEALS} new connections on which Temporal answers"))
                 continue
@@ -94,8 +95,3 @@ class PollWatch:
                 trouble,
             )
             pool.use(client)
-
-    def _page(self) -> str:
-        address = f"http://{self._state.sdk_metrics}/metrics"
-        with urllib.request.urlopen(address, timeout=SDK_METRICS_TIMEOUT_S) as answer:
-            return str(answer.read().decode())

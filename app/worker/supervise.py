@@ -173,11 +173,15 @@ class Pool:
     def _has_bodies(self) -> bool:
         return any(body.queue == self.queue for body in list(self._state.in_flight.running.values()))
 
+    def _has_work(self) -> bool:
+        """Bodies, and results that Temporal has not taken."""
+        return any(body.queue == self.queue for body in self._state.in_flight.in_hand().values())
+
     async def _failed_and_idle(self) -> None:
         """The SDK's shutdown may hang when its polls are refused: what is worth waiting for is the work in hand."""
         await self._failed.wait()
         await asyncio.sleep(SHUTDOWN_S)
-        while self._has_bodies():  # noqa: ASYNC110 - bodies have no event
+        while self._has_work():  # noqa: ASYNC110 - bodies have no event
             await asyncio.sleep(0.05)
 
     async def _restart(self) -> BaseException | None:

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import BaseModel
 from temporalio.client import Client
 
 from app.api.http.app import create_app
+from app.api.http.idempotency import Idempotent
 from app.core.ports import free_port
 from tests.api.apps import entered
 from tests.local.dev_fleet import ORDER
@@ -63,6 +65,18 @@ def test_an_order_that_is_sent_again_with_its_key_gets_the_first_answer(
     assert (other.status_code, other.headers["content-type"]) == (422, "application/problem+json")
     assert client.post("/orders", json=body, headers={"Idempotency-Key": "k2"}).status_code == 409
     assert client.post("/orders", json=body).status_code == 409
+
+
+def test_a_request_is_the_same_after_a_deploy_that_brought_a_default() -> None:
+    class Before(BaseModel):
+        item: str
+
+    class After(Before):
+        priority: int = 0
+
+    said = {"item": "book"}
+    before, after = (Idempotent("k1", model.model_validate(said)).memo for model in (Before, After))
+    assert before == after != Idempotent("k1", After(item="book", priority=1)).memo
 
 
 def test_an_order_that_was_never_placed_is_not_found(front: Callable[..., TestClient], temporal_address: str) -> None:

@@ -66,3 +66,22 @@ def test_a_worker_that_no_new_connection_helps_is_started_again(
 
     asyncio.run(main())
     assert "gets no answer (transport error), also on 3 new connections on which Temporal answers" in caplog.text
+
+
+def test_a_drain_ends_no_worker_for_polls_that_no_longer_begin(
+    temporal_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poll_watch, "HEAL_S", 0.0)
+
+    async def main() -> None:
+        async with running_manager(lab_settings(temporal_address), QUEUE) as running, asyncio.timeout(30):
+            pool = running.manager.pools[0]
+            failed: list[BaseException] = []
+            monkeypatch.setattr(pool, "fail", failed.append)
+            running.manager.state.phase = "draining"
+            watch = PollWatch(running.manager.service, [pool], running.manager.state)
+            for look in range(HEALS + 4):
+                await watch._look(page(begun=1, succeeded=0, failed=1), look * (BLIP_S + 1))
+            assert not failed
+
+    asyncio.run(main())

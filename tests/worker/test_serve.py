@@ -22,7 +22,7 @@ from tests.apps.lab import workflows as lab
 from tests.local.dev_fleet import until
 from tests.parts.temporal import start_server, stop_server
 from tests.worker.pools import lab_settings
-from tests.worker.served import Served, attempts, client, result, start
+from tests.worker.served import COMMAND, Served, attempts, client, result, start
 
 
 def test_an_unknown_queue_is_refused_with_the_nearest_one(serve: Callable[..., Served]) -> None:
@@ -274,7 +274,7 @@ def test_probes_answer_while_the_loop_is_blocked(serve: Callable[..., Served], t
 
 
 def test_metrics_are_one_page_of_the_process_and_the_sdk(serve: Callable[..., Served], temporal_address: str) -> None:
-    served = serve()
+    served = serve(command=("env", "http_proxy=http://127.0.0.1:1", *COMMAND))  # which is for what is outside
     served.ready()
     workflow_id = start(temporal_address, lab.Slept, 0.1)
     result(temporal_address, workflow_id)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from grpc import StatusCode  # type: ignore[import-untyped]
 
 from app.core.config import get_settings
 from app.core.exit import ExitCode
@@ -20,8 +21,9 @@ from app.worker.health import WorkerState, probe_server
 from app.worker.in_flight import InFlight
 from app.worker.polls import Polls
 from app.worker.registry import registry
-from app.worker.supervise import RAN_WELL_S, RESTART_BACKOFF_S, Restarts, why
+from app.worker.supervise import RAN_WELL_S, RESTART_BACKOFF_S, SHUTDOWN_S, Restarts, why
 from tests.apps.lab import workflows as lab
+from tests.parts.grpc_proxy import grpc_proxy
 from tests.parts.temporal import own_server, stop_server
 from tests.worker.pools import NO_WAIT_S, Running, lab_settings, running_manager
 
@@ -135,6 +137,21 @@ def test_after_its_last_restart_the_other_pools_drain_and_the_code_is_5(
     assert "(restart 1 of 1)" in caplog.text
     assert "It had its 1 restarts (temporal.worker.restarts): giving up." in caplog.text
     assert "exit code 5" in caplog.text
+
+
+def test_results_of_a_pool_that_fails_in_a_drain_are_waited_for(temporal_address: str) -> None:
+    async def body(running: Running) -> None:
+        in_flight = running.manager.state.in_flight
+        await lab.Slept.start_workflow(running.client, input=0.5, id=f"test-{uuid.uuid4()}")
+        await holds(lambda: in_flight.running)
+        with proxy.answering("RespondActivityTaskCompleted", StatusCode.UNAVAILABLE):
+            await holds(lambda: in_flight.untold)
+            running.stop.set()
+            running.manager.pools[0].fail(RuntimeError("its polls do not come through"))
+            await asyncio.sleep(SHUTDOWN_S + 1)
+
+    with grpc_proxy(temporal_address) as proxy:
+        assert run(proxy.address, body, "lab", drain_timeout_s=30) == ExitCode.DRAINED
 
 
 def test_a_stop_during_the_pause_before_a_restart_is_a_clean_drain(temporal_address: str) -> None:

@@ -27,7 +27,9 @@ class Idempotent:
     """One request to start a workflow: `memo` goes into the start, `repeated` tells what became of a refused one."""
 
     def __init__(self, key: str | None, request: BaseModel) -> None:
-        self._memo = {_KEY: _digest(key), _REQUEST: _digest(request.model_dump_json())} if key else {}
+        # What was said, without defaults: a deploy between the two may have brought new ones, or they are made anew.
+        said = request.model_dump_json(exclude_unset=True)
+        self._memo = {_KEY: _digest(key), _REQUEST: _digest(said)} if key else {}
 
     @property
     def memo(self) -> Mapping[str, Any] | None:

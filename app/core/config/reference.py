@@ -146,8 +146,8 @@ These have no meaning here, and are refused with the reason:
 - An activity's start-to-close timeout must not be above its schedule-to-close timeout, and a heartbeat timeout must be
   below start-to-close. The same after a queue's and an activity's overrides.
 - A retry's maximum interval must not be below its initial one.
-- drain + unwind + flush must fit `temporal.worker.termination_grace_s`, which the Helm chart sets to the pod's
-  terminationGracePeriodSeconds.
+- drain + unwind + 4 s to release what is stuck + flush must fit `temporal.worker.termination_grace_s`, which the Helm
+  chart sets to the pod's terminationGracePeriodSeconds.
 - What an activity promises of a drain (`on_drain`) must fit `drain_timeout_s` of its queue, its timeouts and its
   retries; see [usage](usage.md#what-a-drain-does-with-an-activity).
 - Files of certificates and keys must be there and readable, for processes that connect to Temporal.
