@@ -21,15 +21,19 @@ from typing import Any, TypeVar, overload
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from app.core.config import SettingsNotLoaded, process_settings
+from app.core.config.model import WorkerSettings
+from app.core.config.resolve import worker_settings
 from app.worker import registry
+from app.worker.promises import latest_task_s
 
 T = TypeVar("T")
 
 HAND_OVER = "HandOver"
 AT_ONCE = timedelta(milliseconds=1)
 """The next attempt may come back here, while the last polls of this worker are open; then it does one step more."""
-ELSEWHERE = timedelta(seconds=2)
-"""Where attempts are counted: none is for a worker that leaves. Above main.POLL_INTERRUPT_WAIT_MS."""
+LATER_S = 1.0
+"""Where attempts are counted, none is for a worker that leaves: so much after its last poll may have brought a task."""
 
 log = logging.getLogger("app.worker.hand_over")
 
@@ -66,7 +70,7 @@ def checkpoint(*details: Any) -> None:
         )
     if activity.is_worker_shutdown() and can_hand_over(info):
         counted = info.retry_policy is not None and info.retry_policy.maximum_attempts
-        raise HandOver(ELSEWHERE if counted else AT_ONCE)
+        raise HandOver(_elsewhere(info.task_queue) if counted else AT_ONCE)
 
 
 @overload
@@ -95,6 +99,15 @@ def resumed(default: Any, as_type: type[Any] | None = None) -> Any:
             "that wrote it did, or reset the activity's heartbeat.",
             type="CheckpointMisfit",
         ) from error
+
+
+def _elsewhere(queue: str) -> timedelta:
+    """When no poll of this worker is open any more."""
+    try:
+        worker = worker_settings(process_settings(), queue)
+    except SettingsNotLoaded:  # a test of the body alone
+        worker = WorkerSettings()
+    return timedelta(seconds=latest_task_s(worker) + LATER_S)
 
 
 def can_hand_over(info: activity.Info) -> bool:

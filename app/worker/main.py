@@ -8,10 +8,6 @@ loses nothing.
 import os
 import signal
 
-POLL_INTERRUPT_WAIT_MS = 1000
-"""How long a poll that is open at the SDK's shutdown may still deliver (sdk-rust issue 1080); read by its core. Polls
-for new work have come home before (polls.py); this is for the sticky ones, which go on until then."""
-
 
 def _leave_early(_number: int, _frame: object) -> None:
     os._exit(0)
@@ -20,7 +16,6 @@ def _leave_early(_number: int, _frame: object) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _leave_early)
     signal.signal(signal.SIGINT, _leave_early)
-    os.environ.setdefault("TEMPORAL_POLL_SHUTDOWN_INTERRUPT_WAIT_MS", str(POLL_INTERRUPT_WAIT_MS))
     from app.worker.serve import main
 
     main()

@@ -13,8 +13,10 @@ wait for `sticky_queue_schedule_to_start_timeout_ms`, because the server gives t
 the shutdown (measured: 20 workflows in 17 drains waited 10 s); and a shutdown over open sticky polls loses tasks as any
 cut does (10 in 30 drains). So the last sticky poll comes home, and the shutdown follows at once.
 
-Rejected: TEMPORAL_POLL_SHUTDOWN_INTERRUPT_WAIT_MS alone, which the server's flag overrides, and which keeps idle
-workers as long as busy ones. Rejected: fixed slots and the SDK's metrics, which tell of polls and cannot stop them.
+Rejected: TEMPORAL_POLL_SHUTDOWN_INTERRUPT_WAIT_MS, which keeps polls open over the SDK's shutdown. The server's flag
+overrides it, and core's side for workflows ends at once where no run has a task in hand: what the polls still bring it
+is lost (a workflow that started 0.2 s after the shutdown lost its task, each time).
+Rejected: fixed slots and the SDK's metrics, which tell of polls and cannot stop them.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, inspect, text
 from temporalio.client import Client
 
 from app.core.ports import free_port
@@ -208,6 +208,8 @@ class Release:
     def bodies(self) -> list[tuple[str, str, str, int]]:
         """(order, activity, worker, attempt) of every activity body that was started."""
         with create_engine(self.ledger.url).connect() as ledger:
+            if not inspect(ledger).has_table("body_starts"):
+                return []  # the first body makes it
             rows = ledger.execute(text("select workflow_id, activity, worker, attempt from body_starts"))
             return [(row[0], row[1], row[2], row[3]) for row in rows]
 

@@ -19,7 +19,7 @@ def test_the_line_that_blocks_the_loop_is_named_before_liveness_fails(
 ) -> None:
     start(temporal_address, Blocks, 8.0)
     line = next(number for number, text in enumerate(FILE.read_text().splitlines(), 1) if "time.sleep(" in text)
-    told = f"the event loop has been blocked for 2 s at tests/apps/faults/__init__.py:{line} in block."
+    told = f"the event loop has been blocked for 2 s at tests/apps/faults/__init__.py:{line} in hold_the_loop."
     until(lambda: told in worker.text(), 15)
     until(lambda: worker.probe("/livez")[0] == 503, 15)
     lag = next(text for text in worker.metrics().splitlines() if text.startswith("fleet_worker_loop_lag_seconds "))

@@ -66,7 +66,7 @@ def test_a_connection_that_is_cut_is_made_again_and_no_trouble(
     for _ in range(3):
         link.cut()
         assert works(temporal_address) == worker.process.pid
-    assert worker.probe("/readyz")[0] == 200
+    worker.ready()
     assert "do not come through" not in worker.text()
 
 
@@ -75,6 +75,5 @@ def test_an_address_that_points_elsewhere_is_followed(
 ) -> None:
     link.target = temporal_address  # past the proxy: another server of the same Temporal
     link.cut()
-    before = proxy.calls.total()
     assert works(temporal_address) == worker.process.pid
-    assert proxy.calls.total() == before
+    assert not proxy.calls["RespondWorkflowTaskCompleted"], "the run went another way"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.core.config.model import Settings
+from app.core.config.worker import RELEASE_S
 from app.local.fleet import policy_of, worker_grace_s
 
 SETTINGS = Settings.model_validate(
@@ -25,4 +26,4 @@ def test_minimum_and_maximum_of_a_queue_come_from_its_section() -> None:
 
 
 def test_the_grace_of_workers_covers_the_longest_drain() -> None:
-    assert worker_grace_s(SETTINGS) == 100 + 5 + 3 + 3
+    assert worker_grace_s(SETTINGS) == 100 + 5 + RELEASE_S + 3 + 3

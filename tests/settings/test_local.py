@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from app.local.dev import Dev, DevOptions
 from app.local.lock import DataDirLock
 from app.scaling.fleet import Pool
 from app.worker.discovery import discover
+from tests.api.served import served
 from tests.local.dev_fleet import DevFleet
 from tests.settings.case import SIDES, case, check, environment, settings
 
@@ -32,7 +34,8 @@ FLEET = (
     case("ledger.url", "sqlite:///one.db", "sqlite:///two.db", seen=("one.db", "two.db")),
 )
 LOOKS = (case("local.poll_s", 0.5, 60, seen=("looks again", "one look")),)
-CASES = (*FLEET, *LOOKS)
+API = (case("api.shutdown_delay_s", 0.25, 0.5, seen=("serving for 0.25 s", "serving for 0.5 s")),)
+CASES = (*FLEET, *LOOKS, *API)
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -112,6 +115,14 @@ def test_the_autoscaler_looks_as_often_as_it_should(tmp_path: Path, side: int) -
         return "looks again"
 
     check(LOOKS, side, {"local.poll_s": asyncio.run(looks())})
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_the_api_serves_on_for_as_long_as_it_should(tmp_path: Path, side: int) -> None:
+    with served(tmp_path, "127.0.0.1:1", alive="/healthz", API__SHUTDOWN_DELAY_S=str(API[0].values[side])) as api:
+        assert api.stop() == 0
+        said = re.search(r"serving for [\d.]+ s", api.log.read_text())
+    check(API, side, {"api.shutdown_delay_s": said and said[0]})
 
 
 def test_a_profile_for_the_command_line_does_not_reach_the_local_fleet(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import temporalio.runtime
 from temporalio.common import VersioningBehavior
-from temporalio.worker import Worker
+from temporalio.worker import FixedSizeSlotSupplier, Worker
 
 from app.core.exit import ExitCode
 from tests.settings.case import SIDES, case, check, settings
@@ -49,7 +49,8 @@ def test_the_sdks_worker_gets_what_the_settings_say(
     runtimes: list[dict[str, Any]] = []
     _record(monkeypatch, Worker, lambda made, _: workers.append(made))
     _record(monkeypatch, temporalio.runtime.Runtime, lambda _, keywords: runtimes.append(keywords))
-    given = settings(SDK, side, {"temporal": {"address": temporal_address, "worker": {"packages": ["tests.apps.lab"]}}})
+    own = {"packages": ["tests.apps.lab"], "polls_timeout_s": 0.01}
+    given = settings(SDK, side, {"temporal": {"address": temporal_address, "worker": own}})
 
     async def serve() -> None:
         async with running_pools(given, "lab"):
@@ -58,7 +59,7 @@ def test_the_sdks_worker_gets_what_the_settings_say(
     asyncio.run(serve())
     (worker,) = workers
     config = worker.config(active_config=True)
-    deployment = config["deployment_config"]
+    deployment, tuner = config["deployment_config"], config["tuner"]
     version = deployment.version
     through = config["workflow_runner"].restrictions.passthrough_modules
     check(
@@ -66,10 +67,10 @@ def test_the_sdks_worker_gets_what_the_settings_say(
         side,
         {
             "temporal.worker.passthrough_modules": sorted(through & {"sqlalchemy", "httpx"}),
-            "temporal.worker.max_concurrent_activities": config["max_concurrent_activities"],
-            "temporal.worker.max_concurrent_workflow_tasks": config["max_concurrent_workflow_tasks"],
+            "temporal.worker.max_concurrent_activities": slots(tuner._get_activity_task_slot_supplier()),
+            "temporal.worker.max_concurrent_workflow_tasks": slots(tuner._get_workflow_task_slot_supplier()),
             "temporal.worker.workflow_cache_size": config["max_cached_workflows"],
-            "temporal.worker.max_concurrent_local_activities": config["max_concurrent_local_activities"],
+            "temporal.worker.max_concurrent_local_activities": slots(tuner._get_local_activity_task_slot_supplier()),
             "temporal.worker.max_concurrent_workflow_task_polls": config["max_concurrent_workflow_task_polls"],
             "temporal.worker.max_concurrent_activity_task_polls": config["max_concurrent_activity_task_polls"],
             "temporal.worker.activities_per_second": config["max_activities_per_second"],
@@ -78,7 +79,7 @@ def test_the_sdks_worker_gets_what_the_settings_say(
                 config["sticky_queue_schedule_to_start_timeout"].total_seconds() * 1000
             ),
             "temporal.worker.heartbeat_interval_s": runtimes[0]["worker_heartbeat_interval"].total_seconds(),
-            "temporal.worker.drain_timeout_s": config["graceful_shutdown_timeout"].total_seconds(),
+            "temporal.worker.drain_timeout_s": round(config["graceful_shutdown_timeout"].total_seconds()),
             "temporal.worker.versioning": (
                 deployment.use_worker_versioning,
                 deployment.default_versioning_behavior,
@@ -88,6 +89,11 @@ def test_the_sdks_worker_gets_what_the_settings_say(
             "temporal.worker.build_id": version.build_id,
         },
     )
+
+
+def slots(supplier: Any) -> int:
+    """How many it gives out: all of ours are back when the worker has ended."""
+    return int(supplier.num_slots if isinstance(supplier, FixedSizeSlotSupplier) else supplier._free)
 
 
 def _record(monkeypatch: pytest.MonkeyPatch, kind: type, take: Any) -> None:

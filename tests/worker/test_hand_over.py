@@ -17,6 +17,8 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
+from app.core.config import use
+from app.core.config.model import Settings
 from app.core.services.temporal.payloads import LimitedPayloadConverter
 from app.worker.hand_over import HandOver, checkpoint, resumed
 from app.worker.registry import Registry, activity_defn
@@ -119,7 +121,7 @@ def test_a_checkpoint_of_another_type_is_told_and_not_taken_for_the_default() ->
         (False, {}, None),
         (True, {}, 0.001),
         (True, {"retry_policy": RetryPolicy()}, 0.001),
-        (True, {"retry_policy": RetryPolicy(maximum_attempts=2)}, 2),
+        (True, {"retry_policy": RetryPolicy(maximum_attempts=2)}, 4),
         (True, {"retry_policy": RetryPolicy(maximum_attempts=2), "attempt": 2}, None),
         (True, {"retry_policy": RetryPolicy(maximum_attempts=1)}, None),
         (True, {"retry_policy": RetryPolicy(non_retryable_error_types=["HandOver"])}, None),
@@ -129,6 +131,8 @@ def test_a_checkpoint_of_another_type_is_told_and_not_taken_for_the_default() ->
 def test_a_checkpoint_hands_over_where_another_attempt_would_follow(
     leaving: bool, info: dict[str, Any], after_s: float | None
 ) -> None:
+    use(Settings.model_validate({"temporal": {"worker": {"drain_timeout_s": 10, "polls_timeout_s": 3}}}))
+
     def body() -> float | None:
         try:
             checkpoint(1)

@@ -47,7 +47,7 @@ async def grow(megabytes: int) -> int:
 
 
 @activity_defn(queue="faults")
-async def block(seconds: float) -> None:
+async def hold_the_loop(seconds: float) -> None:
     _write("start")
     time.sleep(seconds)  # noqa: ASYNC251 - the fault: here the loop is blocked
 
@@ -92,4 +92,4 @@ class Grows(BaseWorkflow[int, int]):
 @workflow_defn(queue="faults")
 class Blocks(BaseWorkflow[float, None]):
     async def run(self, input: float) -> None:
-        await self.execute_activity(block, input)
+        await self.execute_activity(hold_the_loop, input)
