@@ -23,7 +23,7 @@ from app.core.exit import ExitCode
 from app.core.services.temporal.plugin import fleet_plugins
 from app.core.services.temporal.temporal_client import TemporalClientService, TemporalUnavailable
 from app.core.telemetry.runtime import worker_runtime
-from app.worker import outrun, versions
+from app.worker import eager_starts, outrun, versions
 from app.worker.build import build
 from app.worker.connect import NamespaceMissing, connect
 from app.worker.health import BEAT_S, WorkerState
@@ -83,7 +83,12 @@ class WorkerManager:
         plugins = fleet_plugins(shared_modules(registry, settings))
         self.service = TemporalClientService(
             settings.temporal,
-            plugins=[*plugins, in_flight.plugin(), outrun.plugin(task_queues(registry, settings).values())],
+            plugins=[
+                *plugins,
+                in_flight.plugin(),
+                outrun.plugin(task_queues(registry, settings).values()),
+                eager_starts.plugin(),
+            ],
             runtime=runtime,
             identity=identity(settings),
             retry=retry_of(settings, self._queues),

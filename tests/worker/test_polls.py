@@ -22,7 +22,7 @@ from app.scaling.demand import QueueTypes, observe
 from app.worker.polls import Polls, _Slots, grace_s, quiesce_s, sticky_s
 from tests.apps.lab import workflows as lab
 from tests.parts.grpc_proxy import grpc_proxy
-from tests.worker.pools import lab_settings, running_manager
+from tests.worker.pools import NO_WAIT_S, lab_settings, running_manager
 
 STARTED = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
 
@@ -239,5 +239,19 @@ def test_bodies_hear_of_the_drain_while_the_polls_still_come_home(temporal_addre
                 await asyncio.sleep(0.02)
             assert in_flight.running, "the body is still at work"
             assert not pool.worker._shutdown_event.is_set(), "and so is the SDK's worker"
+
+    run(body)
+
+
+def test_no_workflow_is_started_eagerly_on_the_clients_of_workers(temporal_address: str) -> None:
+    """Core asks our slots for one under a lock that a shutdown needs, which could stop the whole process."""
+
+    async def body() -> None:
+        own = {"packages": ["tests.apps.lab"], "polls_timeout_s": NO_WAIT_S}
+        async with running_manager(lab_settings(temporal_address, worker=own), "lab") as running:
+            name = f"test-{uuid.uuid4()}"
+            handle = await lab.Slept.start_workflow(running.client, input=0.01, id=name, request_eager_start=True)
+            await handle.result()
+            assert getattr(handle, "__temporal_eagerly_started") is False
 
     run(body)
