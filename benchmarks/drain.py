@@ -202,9 +202,11 @@ def main() -> None:
     arguments = parser.parse_args()
     record = Record(arguments.results)
     while not arguments.summary and (variant := next_variant(record, arguments.until)):
-        record.add(asyncio.run(chunk(*variant, arguments)))
+        with record.trial(side=variant[0], poll_cancel=variant[1]):
+            result = asyncio.run(chunk(*variant, arguments))
+        record.add(result)
         print(record.lines()[-1], flush=True)
-    print(summary(record), flush=True)
+    print(summary(record), record.footnote(), sep="\n\n", flush=True)
     # The SDK's threads may crash a normal exit (app.core.exit).
     os._exit(0)
 

@@ -172,7 +172,8 @@ def run(rounds: int, outage_s: float) -> None:
             for worker in WORKERS:
                 kind = {"worker": worker, "fault": fault, "sigterm": sigterm, "outage_s": outage_s}
                 while len(record.lines(**kind)) < rounds:
-                    result = trial(worker, fault, sigterm, outage_s)
+                    with record.trial(**kind):
+                        result = trial(worker, fault, sigterm, outage_s)
                     record.add(result)
                     print(result, flush=True)
 
@@ -192,7 +193,7 @@ def summary() -> str:
                 spread = f"{times[0]:g} to {times[-1]:g}"
                 inside = "yes" if sigterm else "no"
                 rows.append(f"| {fault} | {inside} | {worker} | {len(lines)} | {bodies} | {repeated} | {spread} |")
-    return "\n".join(rows)
+    return "\n".join([*rows, "", Record("outage").footnote()])
 
 
 def main() -> None:

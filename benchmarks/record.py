@@ -9,7 +9,8 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import temporalio.service
 
 RESULTS = Path(__file__).parent / "results"
+_BROKE_OFF = "broke_off"
 
 
 class Record:
@@ -32,12 +34,31 @@ class Record:
         with self._file.open("a") as file:
             file.write(json.dumps(line) + "\n")
 
+    @contextmanager
+    def trial(self, **kind: Any) -> Iterator[None]:
+        """A trial of `kind`. One that breaks off is a result as well: it is written down before its error goes on."""
+        try:
+            yield
+        except Exception as error:
+            self.add({**kind, _BROKE_OFF: repr(error)})
+            raise
+
     def lines(self, **wanted: Any) -> list[dict[str, Any]]:
-        """The results so far whose keys have the `wanted` values, oldest first."""
+        """The results so far whose keys have the `wanted` values, oldest first; without trials that broke off."""
+        found = [line for line in self._all() if _BROKE_OFF not in line]
+        return [line for line in found if all(line.get(key) == value for key, value in wanted.items())]
+
+    def footnote(self) -> str:
+        """What belongs below each table: trials that broke off, and the commits that the results are of."""
+        every = self._all()
+        broken = [f"{line['at']}: {line[_BROKE_OFF]}" for line in every if _BROKE_OFF in line]
+        commits = ", ".join(dict.fromkeys(line["commit"] for line in every))
+        return "\n".join([f"Trials that broke off: {len(broken)}", *broken, f"Commits: {commits or 'none'}"])
+
+    def _all(self) -> list[dict[str, Any]]:
         if not self._file.exists():
             return []
-        found = [json.loads(line) for line in self._file.read_text().splitlines()]
-        return [line for line in found if all(line.get(key) == value for key, value in wanted.items())]
+        return [json.loads(line) for line in self._file.read_text().splitlines()]
 
 
 def circumstances() -> dict[str, Any]:

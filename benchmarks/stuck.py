@@ -100,7 +100,9 @@ def run(until_n: int) -> None:
         with own_server(folder / "server") as (address, _):
             workers = Workers(folder, address)
             while (n := len(record.lines())) < until_n:
-                result = trial(workers, address, ran, BODIES[n % len(BODIES)])
+                body = BODIES[n % len(BODIES)]
+                with record.trial(body=body):
+                    result = trial(workers, address, ran, body)
                 record.add(result)
                 print(n + 1, result, flush=True)
             workers.close()
@@ -119,7 +121,7 @@ def summary() -> str:
         overlaps = sum(line["gone_s"] > line["again_s"] for line in lines)
         spread = f"{min(delays):.2f} / {statistics.median(delays):.2f} / {max(delays):.2f}"
         rows.append(f"| {body} | {len(lines)} | {spread} | {kept} of {len(lines)} | {overlaps} |")
-    return "\n".join(rows)
+    return "\n".join([*rows, "", Record("stuck").footnote()])
 
 
 def main() -> None:
