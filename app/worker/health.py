@@ -13,6 +13,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from typing import Any
 
 from app.core.probes import PROMETHEUS_TEXT, Answer, ProbeServer, verdict
@@ -72,9 +73,12 @@ class WorkerState:
 
 def sdk_page(address: str) -> bytes:
     """The SDK's own metrics, which it shows at `address` (host:port). Raises OSError and ValueError."""
-    with _LOOPBACK.open(f"http://{address}/metrics", timeout=SDK_METRICS_TIMEOUT_S) as answer:
-        page: bytes = answer.read()
-        return page
+    try:
+        with _LOOPBACK.open(f"http://{address}/metrics", timeout=SDK_METRICS_TIMEOUT_S) as answer:
+            page: bytes = answer.read()
+            return page
+    except HTTPException as error:  # cut in the middle
+        raise OSError(f"{address}: {error!r}") from error
 
 
 def probe_server(state: WorkerState, host: str, port: int) -> ProbeServer:

@@ -81,7 +81,10 @@ def _look(ceiling: int, leave: Callable[[], None]) -> None:
     born = time.monotonic()
     told = False
     while True:
-        now = resident_bytes()
+        try:
+            now = resident_bytes()
+        except OSError:  # out of descriptors for a moment: the next look sees more
+            now = 0
         if now > ceiling and time.monotonic() - born >= MIN_AGE_S:
             log.warning(
                 "memory: %d MiB are above %d MiB (temporal.worker.max_memory): draining, for a new process",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 
 import pytest
 
 from app.worker import poll_watch
+from app.worker.health import sdk_page
 from app.worker.poll_counts import BLIP_S, PollCounts
 from app.worker.poll_watch import HEALS, PollWatch
 from tests.worker.pools import lab_settings, running_manager
@@ -85,3 +88,19 @@ def test_a_drain_ends_no_worker_for_polls_that_no_longer_begin(
             assert not failed
 
     asyncio.run(main())
+
+
+def test_a_page_that_is_cut_in_the_middle_is_one_that_was_not_read() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def half_an_answer() -> None:
+            taken = listening.accept()[0]
+            taken.recv(4096)
+            taken.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+            taken.close()
+
+        answering = threading.Thread(target=half_an_answer)
+        answering.start()
+        with pytest.raises(OSError, match="IncompleteRead"):
+            sdk_page(f"127.0.0.1:{listening.getsockname()[1]}")
+        answering.join()
