@@ -77,8 +77,8 @@ class _WatchActivity(ActivityInboundInterceptor):
         if promised and not info.is_local and (why := outrun(promised, info)):
             del self._promised[key]
             log.warning(
-                "a call of %s by %s breaks its promise (%s): %s. If the call has a keyword of its own, take it away, or "
-                "declare what it says at the activity; if it is of before a deploy that changed that, it will be over",
+                "a call of %s by %s breaks its promise (%s): %s. If the call has a keyword of its own, take it away, "
+                "or declare what it says at the activity; one of before a deploy that changed that will be over soon",
                 info.activity_type,
                 info.workflow_type or "no workflow",
                 promised[0],
