@@ -23,6 +23,8 @@ from app.scaling.demand import Demand
 from app.scaling.fleet import FleetGone, Pool
 from app.scaling.policy import Decision, Policy, Reason
 
+from tests.parts.temporal import freeze
+
 from .conftest import OwnServer
 from .looks import POLICY, SLEEPY
 from .work import HEARTBEAT_S, connect, look, new_queue, of, pod, start, until
@@ -176,7 +178,7 @@ def test_a_temporal_out_of_reach_holds_all_pools_and_is_told_once(
         autoscaler = autoscaler_of(await connect(own_server.address), fleet)
         await autoscaler.tick()
         assert metric("backlog_tasks", first, task_type="workflow") == 0
-        os.killpg(own_server.process.pid, signal.SIGSTOP)
+        freeze(own_server.process)
         monkeypatch.setattr(autoscaler_module, "OBSERVE_TIMEOUT_S", 0.5)
         try:
             for _ in range(3):

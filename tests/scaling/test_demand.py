@@ -17,6 +17,8 @@ from app.core.ports import free_port
 from app.scaling import demand as demand_module
 from app.scaling.demand import QueueTypes, observe
 
+from tests.parts.temporal import freeze
+
 from .conftest import OwnServer
 from .work import HEARTBEAT_S, Many, connect, look, new_queue, of, pod, quick, start, until
 
@@ -182,7 +184,7 @@ def test_a_server_that_hangs_is_unknown_demand_in_time(own_server: OwnServer) ->
         client = await connect(own_server.address)
         queues = [QueueTypes(f"q{i}", ("workflow", "activity")) for i in range(30)]
         await observe(client, queues, timeout_s=5, heartbeat_interval_s=HEARTBEAT_S)
-        os.killpg(own_server.process.pid, signal.SIGSTOP)
+        freeze(own_server.process)
         try:
             began = time.monotonic()
             seen = await observe(client, queues, timeout_s=1, heartbeat_interval_s=HEARTBEAT_S)
