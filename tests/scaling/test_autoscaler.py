@@ -22,7 +22,6 @@ from app.scaling.autoscaler import Autoscaler
 from app.scaling.demand import Demand
 from app.scaling.fleet import FleetGone, Pool
 from app.scaling.policy import Decision, Policy, Reason
-
 from tests.parts.temporal import freeze
 
 from .conftest import OwnServer

@@ -16,7 +16,6 @@ from temporalio.worker import Worker
 from app.core.ports import free_port
 from app.scaling import demand as demand_module
 from app.scaling.demand import QueueTypes, observe
-
 from tests.parts.temporal import freeze
 
 from .conftest import OwnServer
