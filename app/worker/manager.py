@@ -19,6 +19,7 @@ from temporalio.service import RetryConfig
 
 from app.core.config import Settings
 from app.core.config.resolve import worker_settings
+from app.core.config.worker import RELEASE_S
 from app.core.exit import ExitCode
 from app.core.services.temporal.plugin import fleet_plugins
 from app.core.services.temporal.temporal_client import TemporalClientService, TemporalUnavailable
@@ -56,7 +57,7 @@ def retry_of(settings: Settings, queues: Sequence[str]) -> RetryConfig:
     """
     worker = settings.temporal.worker
     drain_s = max((worker_settings(settings, queue).drain_timeout_s for queue in queues), default=0.0)
-    held_s = max(HELD_S, drain_s + worker.unwind_timeout_s + worker.flush_timeout_s)
+    held_s = max(HELD_S, drain_s + worker.unwind_timeout_s + RELEASE_S + worker.flush_timeout_s)
     return RetryConfig(max_interval_millis=2000, max_elapsed_time_millis=round(held_s * 1000), max_retries=0)
 
 

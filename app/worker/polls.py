@@ -22,9 +22,10 @@ Rejected: fixed slots and the SDK's metrics, which tell of polls and cannot stop
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -54,19 +55,14 @@ _NEXUS_SLOTS = 5
 Kind = Literal["workflow", "sticky", "activity"]
 
 
-def quiesce_s(settings: WorkerSettings) -> float:
-    """How long, at most, a drain waits for open polls."""
-    return latest_task_s(settings)
-
-
 def sticky_s(settings: WorkerSettings) -> float:
-    """The part of it that is for the last sticky poll: bodies may get that much more time, which the unwinding pays."""
-    return min(STICKY_S, quiesce_s(settings) / 4, settings.unwind_timeout_s / 2)
+    """The part of `latest_task_s` that is for the last sticky poll; bodies may get as much more, the unwinding less."""
+    return min(STICKY_S, latest_task_s(settings) / 4, settings.unwind_timeout_s / 2)
 
 
 def grace_s(settings: WorkerSettings) -> float:
     """The SDK's graceful_shutdown_timeout, which counts from the end of `Polls.quiesce`."""
-    return settings.drain_timeout_s - quiesce_s(settings) + sticky_s(settings)
+    return settings.drain_timeout_s - latest_task_s(settings) + sticky_s(settings)
 
 
 class _Permit(SlotPermit):
@@ -80,22 +76,12 @@ class _Permit(SlotPermit):
 
 
 @dataclass
-class _Line:
-    """The polls of one kind; times are monotonic seconds."""
-
-    open: int = 0
-    task_at: float = -QUIET_S
-
-
-@dataclass
 class Polls:
     """What a worker has open at the server. Written by the SDK's threads and the loop; any thread may read."""
 
-    lines: dict[Kind, _Line] = field(
-        default_factory=lambda: {"workflow": _Line(), "sticky": _Line(), "activity": _Line()}
-    )
-    returned_at: float = field(default_factory=time.monotonic)
-    """When a poll last came back, or began while none was open; monotonic seconds."""
+    open_of: Counter[Kind] = field(default_factory=Counter)
+    task_at: float = -math.inf
+    """When a task last came; monotonic seconds."""
     closed: bool = False
     _last_home: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -104,12 +90,7 @@ class Polls:
     @property
     def open(self) -> int:
         """Slots given out for polls. Core holds one more for each kind than it polls with, for the next poll."""
-        return sum(line.open for line in self.lines.values())
-
-    @property
-    def task_at(self) -> float:
-        """When a task last came."""
-        return max(line.task_at for line in self.lines.values())
+        return self.open_of.total()
 
     def tuner(self, workflow_tasks: int, activities: int, local_activities: int) -> WorkerTuner:
         """Fixed numbers of slots for a worker; the first two are closed with `close`."""
@@ -141,7 +122,7 @@ class Polls:
         home = asyncio.Event()
         with self._lock:
             self._last_home = asyncio.get_running_loop(), home
-            if not self.lines["sticky"].open:
+            if not self.open_of["sticky"]:
                 home.set()
         with suppress(TimeoutError):
             async with asyncio.timeout_at(asyncio.get_running_loop().time() + self._sticky_wait_s(begin + longest_s)):
@@ -155,18 +136,17 @@ class Polls:
 
     @property
     def _awaited(self) -> int:
-        return self.lines["workflow"].open + self.lines["activity"].open
+        return self.open_of["workflow"] + self.open_of["activity"]
 
     def _may_begin(self, kind: Kind) -> bool:
         """The lock is held, as in `_came_home`."""
         if not self.closed:
             return True
-        return kind == "sticky" and not self._last_home and not self.lines["sticky"].open
+        return kind == "sticky" and not self._last_home and not self.open_of["sticky"]
 
     def _came_home(self, kind: Kind) -> None:
-        self.lines[kind].open -= 1
-        self.returned_at = time.monotonic()
-        if self._last_home and not self.lines["sticky"].open:
+        self.open_of[kind] -= 1
+        if self._last_home and not self.open_of["sticky"]:
             loop, home = self._last_home
             with suppress(RuntimeError):  # the loop has closed
                 loop.call_soon_threadsafe(home.set)
@@ -210,7 +190,7 @@ class _Slots(CustomSlotSupplier):
         with self._lock:
             permit.used = True
             self._polls._came_home(permit.kind)
-            self._polls.lines[permit.kind].task_at = time.monotonic()
+            self._polls.task_at = time.monotonic()
             self._wake()
 
     def release_slot(self, ctx: SlotReleaseContext) -> None:
@@ -223,15 +203,13 @@ class _Slots(CustomSlotSupplier):
         if not self._free or not self._polls._may_begin(kind) or (self._free == 1 and self._has_its_share(kind)):
             return None
         self._free -= 1
-        if not self._polls.open:
-            self._polls.returned_at = time.monotonic()
-        self._polls.lines[kind].open += 1
+        self._polls.open_of[kind] += 1
         return _Permit(kind)
 
     def _has_its_share(self, kind: Kind) -> bool:
         """Whether the last slot is to be left to the other kind of workflow polls."""
         other: Kind = "sticky" if kind == "workflow" else "workflow"
-        return kind != "activity" and self._polls.lines[kind].open > 0 and not self._polls.lines[other].open
+        return kind != "activity" and self._polls.open_of[kind] > 0 and not self._polls.open_of[other]
 
     def _give_back(self, permit: _Permit) -> None:
         self._free += 1

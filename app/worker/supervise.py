@@ -28,7 +28,8 @@ from app.core.exit import ExitCode
 from app.core.services.temporal.temporal_client import TemporalUnavailable
 from app.worker.connect import backoff_s, first
 from app.worker.health import WorkerState
-from app.worker.polls import Polls, quiesce_s, sticky_s
+from app.worker.polls import Polls, sticky_s
+from app.worker.promises import latest_task_s
 
 log = logging.getLogger("app.worker.supervise")
 
@@ -105,7 +106,8 @@ class Pool:
         self._ran_s = 0.0
         self._work: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
-        self.quiesce_s = quiesce_s(settings)
+        self.quiesce_s = latest_task_s(settings)
+        """How long, at most, a drain waits for open polls."""
         self._sticky_s = sticky_s(settings)
         self.polls = Polls()
         """Of the worker that is at work."""

@@ -19,7 +19,8 @@ from temporalio.worker import SlotMarkUsedContext, SlotPermit, SlotReleaseContex
 from app.core.config.model import WorkerSettings
 from app.core.exit import ExitCode
 from app.scaling.demand import QueueTypes, observe
-from app.worker.polls import Polls, _Slots, grace_s, quiesce_s, sticky_s
+from app.worker.polls import Polls, _Slots, grace_s, sticky_s
+from app.worker.promises import latest_task_s
 from tests.apps.lab import workflows as lab
 from tests.parts.grpc_proxy import grpc_proxy
 from tests.worker.pools import NO_WAIT_S, lab_settings, running_manager
@@ -163,10 +164,13 @@ def test_an_eager_activity_takes_no_slot_that_a_poll_waits_for() -> None:
 @pytest.mark.parametrize("drain_s", [0.5, 5.0, 30.0, 600.0])
 def test_bodies_have_all_of_the_drains_time_and_little_more(drain_s: float) -> None:
     settings = WorkerSettings(drain_timeout_s=drain_s)
-    cancelled_s = quiesce_s(settings) - sticky_s(settings) + grace_s(settings), quiesce_s(settings) + grace_s(settings)
+    cancelled_s = (
+        latest_task_s(settings) - sticky_s(settings) + grace_s(settings),
+        latest_task_s(settings) + grace_s(settings),
+    )
     assert cancelled_s[0] == pytest.approx(drain_s), "the earliest: the last sticky poll came home at once"
     assert cancelled_s[1] <= drain_s + settings.unwind_timeout_s / 2, "the latest: the rest is for unwinding"
-    assert quiesce_s(settings) < drain_s / 2
+    assert latest_task_s(settings) < drain_s / 2
 
 
 async def started(handle: WorkflowHandle[Any, Any]) -> None:
