@@ -24,7 +24,7 @@ _TAIL_LINES = 10
 _DYNAMIC_CONFIG = (
     # Off, as self-hosted servers have it: when on, the server cancels the polls of a leaving worker even while it hands
     # a task to one of them, and that task runs nowhere until its timeout (measured with the SDK's own shutdown: 8 such
-    # tasks in 30 drains, and 0 with it off; benchmarks/results/drain-poll-cancel.jsonl). Our workers bear both: polls.py.
+    # tasks in 30 drains, and 0 with it off; benchmarks/results/drain-poll-cancel.jsonl). Our workers bear both.
     "frontend.enableCancelWorkerPollsOnShutdown=false",
     # How old the backlog counts may be that the autoscaler reads. Measured: 5.0 s by default, 1.0 s with this.
     'matching.TaskQueueInfoByBuildIdTTL="1s"',
