@@ -11,7 +11,8 @@ come seconds apart then, and one is lost only if it is matched in the very milli
 Runs that this worker keeps in memory go on with it: one sticky poll at a time, to the very end. Without it their tasks
 wait for `sticky_queue_schedule_to_start_timeout_ms`, because the server gives them to others only once it has heard of
 the shutdown (measured: 20 workflows in 17 drains waited 10 s); and a shutdown over open sticky polls loses tasks as any
-cut does (10 in 30 drains). So the last sticky poll comes home, and the shutdown follows at once.
+cut does (10 in 30 drains). So Temporal hears of it first (app.worker.sticky_queue), the last sticky poll comes home
+empty, and the shutdown follows at once.
 
 Rejected: TEMPORAL_POLL_SHUTDOWN_INTERRUPT_WAIT_MS, which keeps polls open over the SDK's shutdown. The server's flag
 overrides it, and core's side for workflows ends at once where no run has a task in hand: what the polls still bring it
@@ -29,7 +30,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from temporalio.worker import (
     CustomSlotSupplier,
@@ -49,6 +50,9 @@ QUIET_S = 10.0
 NO_TRAFFIC_S = 0.5
 """What a drain waits then: a worker that has just begun in a busy fleet sees its first task in this time."""
 STICKY_S = 1.5
+STICKY_TRIES = 3
+REROUTED_S = 0.1
+"""For open polls, after the sticky queue's end: the tasks of the runs kept here go to all workers then."""
 _LOOK_S = 0.02
 _NEXUS_SLOTS = 5
 
@@ -63,6 +67,16 @@ def sticky_s(settings: WorkerSettings) -> float:
 def grace_s(settings: WorkerSettings) -> float:
     """The SDK's graceful_shutdown_timeout, which counts from the end of `Polls.quiesce`."""
     return settings.drain_timeout_s - latest_task_s(settings) + sticky_s(settings)
+
+
+class StickyEnd(Protocol):
+    """How Temporal is told that nobody works on a sticky queue any more: app.worker.sticky_queue."""
+
+    async def find(self) -> bool:
+        """Whether it can be told."""
+
+    async def unload(self) -> bool:
+        """Tell it; whether it has heard. The open poll then comes home, empty unless a task was on its way."""
 
 
 class _Permit(SlotPermit):
@@ -82,6 +96,7 @@ class Polls:
     open_of: Counter[Kind] = field(default_factory=Counter)
     task_at: float = -math.inf
     """When a task last came; monotonic seconds."""
+    _sticky_tasks: int = 0
     closed: bool = False
     _last_home: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -106,7 +121,9 @@ class Polls:
         """From now on nothing is polled for, but tasks of runs that are kept here; and no eager activity is taken."""
         self.closed = True
 
-    async def quiesce(self, longest_s: float, sticky_s: float, at_work: Callable[[], bool]) -> None:
+    async def quiesce(
+        self, longest_s: float, sticky_s: float, at_work: Callable[[], bool], sticky_queue: StickyEnd
+    ) -> None:
         """Close, and wait for the open polls: `longest_s` at most, less where there is no traffic.
 
         While there is a body `at_work` it takes all of that but the last `sticky_s`, which are for the sticky poll: the
@@ -119,17 +136,44 @@ class Polls:
             if self._quiet() and waited > NO_TRAFFIC_S and not at_work():
                 break
             await asyncio.sleep(_LOOK_S)
+        left_s = max(0.0, begin + longest_s - time.monotonic())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(left_s, NO_TRAFFIC_S) if self._quiet() else left_s):
+                await self._end_sticky(sticky_queue)
+                if self._awaited and not self._quiet():
+                    await asyncio.sleep(REROUTED_S)
+        self._last_sticky()
+
+    async def _end_sticky(self, sticky_queue: StickyEnd) -> None:
+        """Let the last sticky poll come home, empty if Temporal can be told."""
+        known = await sticky_queue.find()
+        for tries_left in reversed(range(STICKY_TRIES)):
+            # Where none was open a task has just come, as good as while Temporal is told.
+            tasks = self._sticky_tasks if self.open_of["sticky"] else None
+            home = self._last_sticky()
+            told = known and await sticky_queue.unload()
+            if told or not self._quiet():
+                await home.wait()
+            if not told or self._sticky_tasks == tasks or not tries_left:
+                return
+            # More may wait where that came from, for 10 s unless somebody polls.
+            self._sticky_again()
+            await asyncio.sleep(_LOOK_S)
+
+    def _last_sticky(self) -> asyncio.Event:
+        """Open no sticky poll any more; the event is set when none is open."""
         home = asyncio.Event()
         with self._lock:
             self._last_home = asyncio.get_running_loop(), home
             if not self.open_of["sticky"]:
                 home.set()
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(asyncio.get_running_loop().time() + self._sticky_wait_s(begin + longest_s)):
-                await home.wait()
+        return home
 
-    def _sticky_wait_s(self, end: float) -> float:
-        return 0.0 if self._quiet() else max(0.0, end - time.monotonic())
+    def _sticky_again(self) -> None:
+        with self._lock:
+            self._last_home = None
+            for slots in self._slots:
+                slots._hand_out()
 
     def _quiet(self) -> bool:
         return time.monotonic() - self.task_at > QUIET_S
@@ -190,6 +234,7 @@ class _Slots(CustomSlotSupplier):
         with self._lock:
             permit.used = True
             self._polls._came_home(permit.kind)
+            self._polls._sticky_tasks += permit.kind == "sticky"
             self._polls.task_at = time.monotonic()
             self._wake()
 

@@ -30,6 +30,7 @@ from app.worker.connect import backoff_s, first
 from app.worker.health import WorkerState
 from app.worker.polls import Polls, sticky_s
 from app.worker.promises import latest_task_s
+from app.worker.sticky_queue import StickyQueue
 
 log = logging.getLogger("app.worker.supervise")
 
@@ -168,7 +169,7 @@ class Pool:
             self._failed.set()
         if self._work and self.at_work and not self._failed.is_set():
             _announce(self.worker)
-            quiet = self.polls.quiesce(self.quiesce_s, self._sticky_s, self._has_bodies)
+            quiet = self.polls.quiesce(self.quiesce_s, self._sticky_s, self._has_bodies, StickyQueue(self.worker))
             await first(quiet, self._failed.wait(), asyncio.wait({self._work}))
         await first(self.worker.shutdown(), self._failed_and_idle())
 

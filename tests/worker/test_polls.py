@@ -21,6 +21,7 @@ from app.core.exit import ExitCode
 from app.scaling.demand import QueueTypes, observe
 from app.worker.polls import Polls, _Slots, grace_s, sticky_s
 from app.worker.promises import latest_task_s
+from app.worker.sticky_queue import StickyQueue
 from tests.apps.lab import workflows as lab
 from tests.parts.grpc_proxy import grpc_proxy
 from tests.worker.pools import NO_WAIT_S, lab_settings, running_manager
@@ -39,6 +40,33 @@ class Asks:
 @dataclass(frozen=True)
 class Uses:
     permit: SlotPermit
+
+
+@dataclass
+class Untold:
+    """Temporal cannot be told of the sticky queue's end."""
+
+    async def find(self) -> bool:
+        return False
+
+    async def unload(self) -> bool:
+        raise AssertionError("it was not found")
+
+
+@dataclass
+class Told:
+    """Temporal is told; the first time a task is on its way."""
+
+    end_poll: Callable[[bool], None]
+    told: int = 0
+
+    async def find(self) -> bool:
+        return True
+
+    async def unload(self) -> bool:
+        self.told += 1
+        self.end_poll(self.told == 1)
+        return True
 
 
 def slots_of(polls: Polls, workflow_tasks: int = 2, activities: int = 2) -> tuple[_Slots, _Slots]:
@@ -109,10 +137,34 @@ def test_one_sticky_poll_at_a_time_goes_on_and_the_end_waits_for_the_last() -> N
         assert not await settled(second)
         workflow.mark_slot_used(used(permit))
         assert await settled(second)
-        end = asyncio.create_task(polls.quiesce(30, 1, lambda: False))
+        end = asyncio.create_task(polls.quiesce(30, 1, lambda: False, Untold()))
         assert not await settled(end)
         workflow.mark_slot_used(used(second.result()))
         await asyncio.wait_for(end, 10)
+        third = asyncio.create_task(workflow.reserve_slot(Asks("workflow", is_sticky=True)))  # type: ignore[arg-type]
+        assert not await settled(third)
+
+    run(body)
+
+
+def test_the_sticky_queue_is_polled_once_more_when_a_task_was_on_its_way() -> None:
+    async def body() -> None:
+        polls = Polls()
+        workflow, _ = slots_of(polls, workflow_tasks=4)
+        open_poll = [await workflow.reserve_slot(Asks("workflow", is_sticky=True))]  # type: ignore[arg-type]
+        next_poll = asyncio.create_task(workflow.reserve_slot(Asks("workflow", is_sticky=True)))  # type: ignore[arg-type]
+        polls.task_at = time.monotonic()
+        polls.close()
+
+        def end_poll(with_task: bool) -> None:
+            if not with_task:
+                workflow.release_slot(SlotReleaseContext(None, next_poll.result()))
+                return
+            workflow.mark_slot_used(used(open_poll[0]))
+
+        told = Told(end_poll)
+        await asyncio.wait_for(polls.quiesce(30, 1, lambda: False, told), 10)
+        assert told.told == 2
         third = asyncio.create_task(workflow.reserve_slot(Asks("workflow", is_sticky=True)))  # type: ignore[arg-type]
         assert not await settled(third)
 
@@ -243,6 +295,24 @@ def test_bodies_hear_of_the_drain_while_the_polls_still_come_home(temporal_addre
                 await asyncio.sleep(0.02)
             assert in_flight.running, "the body is still at work"
             assert not pool.worker._shutdown_event.is_set(), "and so is the SDK's worker"
+
+    run(body)
+
+
+def test_runs_that_a_leaving_worker_keeps_go_on_elsewhere_before_it_cuts_a_poll(temporal_address: str) -> None:
+    async def body() -> None:
+        own = {"packages": ["tests.apps.lab"], "polls_timeout_s": NO_WAIT_S, "drain_timeout_s": 5}
+        longest_ms = 120_000
+        settings = lab_settings(temporal_address, worker=own | {"sticky_queue_schedule_to_start_timeout_ms": longest_ms})
+        async with running_manager(settings, "lab") as old:
+            handle = await lab.Routes.start_workflow(old.client, input=None, id=f"test-{uuid.uuid4()}")
+            (pool,) = old.manager.pools
+            while not await StickyQueue(pool.worker).find():  # it waits for the other queue, and is kept
+                await asyncio.sleep(0.02)
+            await pool.polls.quiesce(10, 5, lambda: False, StickyQueue(pool.worker))
+            assert not pool.polls.open_of["sticky"]
+            async with running_manager(settings, "lab", "lab-other"):
+                assert await asyncio.wait_for(handle.result(), 30) == ["lab", "lab-other", "lab-other"]
 
     run(body)
 

@@ -1,0 +1,79 @@
+"""Temporal's half of the runs that a worker keeps in memory: the queue that their tasks come by, and its end.
+
+Temporal gives the tasks of such a run to this worker alone until it hears that the worker has gone. Then it unloads the
+sticky queue: the open poll comes home empty, and the next task of each run goes to all workers. The SDK tells it when
+it has begun to cut polls, so a task that is matched in that moment is lost for its timeout (10 s). Told before, while
+core still listens, nothing can be (server 1.32, ShutdownWorker: ForceUnloadTaskQueuePartition).
+
+Core makes the queue's name and tells nobody; the histories of the runs say it.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import TaskQueueKind
+from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryReverseRequest, ShutdownWorkerRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+from temporalio.worker import Worker
+
+log = logging.getLogger("app.worker.sticky_queue")
+
+RUNS_LOOKED_AT = 5
+"""A run that has had one workflow task here says nothing yet; on a busy queue one of a few has had more."""
+_EVENTS = 50
+
+
+class StickyQueue:
+    """The sticky queue of `worker`."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._name: str | None = None
+
+    async def find(self) -> bool:
+        """Whether its name is known: not where no run says it, or Temporal does not answer."""
+        workflows = self._worker._workflow_worker
+        kept = list(workflows._running_workflows.items()) if workflows else []
+        for run_id, run in kept[:RUNS_LOOKED_AT]:
+            try:
+                self._name = await _of_run(self._worker.client, run.workflow_id, run_id)
+            except RPCError as error:
+                log.debug("the history of %s is not to be had: %s", run.workflow_id, error)
+            if self._name:
+                return True
+        return False
+
+    async def unload(self) -> bool:
+        """Tell Temporal that nobody works on it any more; whether it has heard. `find` has found it."""
+        client = self._worker.client
+        # Without the worker's key, so that no other poll ends (frontend.enableCancelWorkerPollsOnShutdown).
+        request = ShutdownWorkerRequest(
+            namespace=client.namespace,
+            identity=client.identity,
+            sticky_task_queue=self._name or "",
+            reason="graceful shutdown",
+        )
+        try:
+            await client.workflow_service.shutdown_worker(request)
+        except RPCError as error:
+            log.debug("the sticky queue %s is not unloaded: %s", self._name, error)
+            return False
+        return True
+
+
+async def _of_run(client: Client, workflow_id: str, run_id: str) -> str | None:
+    request = GetWorkflowExecutionHistoryReverseRequest(
+        namespace=client.namespace,
+        execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
+        maximum_page_size=_EVENTS,
+    )
+    answer = await client.workflow_service.get_workflow_execution_history_reverse(request)
+    for event in answer.history.events:
+        queue = event.workflow_task_scheduled_event_attributes.task_queue
+        if queue.kind == TaskQueueKind.TASK_QUEUE_KIND_STICKY:
+            # The run may have been another worker's before; core begins the name with the identity.
+            return queue.name if queue.name.startswith(client.identity) else None
+    return None
