@@ -6,8 +6,8 @@ fifth is stopped while it starts, where a process may also die of the signal. Sh
 of fleet dev" is one fleet whose workers are stopped one after the other: the supervisor's own descriptors and threads
 must not become more.
 
-It goes on from what benchmarks/results/cycles.jsonl has; --summary prints the table. The operator needs an API server:
-`measure(Command("operator", ...), record)` takes one more command from a program that has a cluster.
+It goes on from what benchmarks/results/cycles.jsonl has; --summary prints the table. The operator needs a cluster:
+`benchmarks.operator_cycles`.
 """
 
 from __future__ import annotations

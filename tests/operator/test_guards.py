@@ -16,16 +16,15 @@ from lightkube import AsyncClient, KubeConfig
 from app.operator.fleet import KubernetesFleet
 from app.operator.kube import MANAGER, Kube
 from app.operator.objects import RELIST_S, Objects
-from app.operator.workerpool import INSTANCE_LABEL, POOL_LABEL
+from app.operator.workerpool import INSTANCE_LABEL
 from app.scaling.policy import Memory, decide
 from tests.cluster.client import Cluster
 from tests.cluster.tools import tool
 from tests.local.dev_fleet import ROOT
+from tests.operator.pool import CRD, RELEASE, apply_crd, create_pool
 
 pytestmark = pytest.mark.cluster
 
-CRDS = str(ROOT / "charts/worker-fleet/crds")
-CRD = "workerpools.workerfleet.dev"
 NO_CRD = f"the cluster has no {CRD}: the CRD was deleted or never installed.\nkubectl apply"
 # The CRD goes after the operator has found it, and before it watches.
 LATE = f"""
@@ -39,35 +38,14 @@ def late(*args, watch=main.registry):
 main.registry, objects.RELIST_S = late, 1.0
 main.main()
 """
-LABELS = {INSTANCE_LABEL: "shop", POOL_LABEL: "orders"}
-POOL = {
-    "apiVersion": "workerfleet.dev/v1alpha1",
-    "kind": "WorkerPool",
-    "metadata": {"name": "orders", "labels": LABELS},
-    "spec": {"taskQueue": "orders"},
-}
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-# No pod of it ever runs: only the objects matter.
-DEPLOYMENT = {
-    "apiVersion": "apps/v1",
-    "kind": "Deployment",
-    "metadata": {"name": "shop-orders", "labels": LABELS},
-    "spec": {
-        "selector": {"matchLabels": LABELS},
-        "template": {
-            "metadata": {"labels": LABELS},
-            "spec": {"nodeSelector": {"there": "is-none"}, "containers": [{"name": "worker", "image": "none"}]},
-        },
-    },
-}
 
 
 @pytest.fixture
 def objects_there(cluster: Cluster, namespace: str) -> str:
     """A namespace with one pool and its Deployment."""
-    _apply_crd(cluster)
-    for body in (POOL, DEPLOYMENT):
-        cluster.kubectl("create", "-f", "-", namespace=namespace, stdin=json.dumps(body))
+    apply_crd(cluster)
+    create_pool(cluster, namespace)
     return namespace
 
 
@@ -117,7 +95,7 @@ def test_without_the_crd_the_operator_says_so_and_ends(cluster: Cluster, objects
         pytest.skip("SKIPPED: the CRD of a cluster of yours is not deleted")
     with _operator(cluster, objects_there) as running:
         assert running.stderr is not None
-        assert any("scaling the pools of shop" in line for line in running.stderr)
+        assert any(f"scaling the pools of {RELEASE}" in line for line in running.stderr)
         # A pin that is seen shows that the watch runs: one that begins without the CRD would wait for it.
         cluster.kubectl(
             "patch", "wp", "orders", "--type=merge", "-p", '{"spec":{"replicas":2}}', namespace=objects_there
@@ -133,7 +111,7 @@ def test_without_the_crd_the_operator_says_so_and_ends(cluster: Cluster, objects
                 assert started.returncode == 4, said
                 assert NO_CRD in said
         finally:
-            _apply_crd(cluster)
+            apply_crd(cluster)
 
 
 def test_an_operator_whose_watch_began_without_the_crd_says_so_and_ends(cluster: Cluster, objects_there: str) -> None:
@@ -147,12 +125,7 @@ def test_an_operator_whose_watch_began_without_the_crd_says_so_and_ends(cluster:
             assert "pools cannot be listed" in said, "the first looks without it are not the end"
             assert NO_CRD in said
     finally:
-        _apply_crd(cluster)
-
-
-def _apply_crd(cluster: Cluster) -> None:
-    cluster.kubectl("apply", "--server-side", "-f", CRDS)
-    cluster.kubectl("wait", f"crd/{CRD}", "--for=condition=Established", "--timeout=30s")
+        apply_crd(cluster)
 
 
 @contextmanager
@@ -160,7 +133,7 @@ def _operator(cluster: Cluster, namespace: str, *python: str, **settings: str) -
     """`python -m app.operator.main`, or other arguments of `python`, with the tests' own rights; killed at the end."""
     settings = {
         "FLEET_OPERATOR__NAMESPACE": namespace,
-        "FLEET_OPERATOR__RELEASE": "shop",
+        "FLEET_OPERATOR__RELEASE": RELEASE,
         "FLEET_TEMPORAL__ADDRESS": "127.0.0.1:1",
         **settings,
     }
@@ -181,4 +154,4 @@ def _operator(cluster: Cluster, namespace: str, *python: str, **settings: str) -
 
 def _kube(cluster: Cluster, namespace: str) -> Kube:
     config = KubeConfig.from_file(cluster.kubeconfig).get()
-    return Kube(AsyncClient(config=config, namespace=namespace, field_manager=MANAGER), {INSTANCE_LABEL: "shop"})
+    return Kube(AsyncClient(config=config, namespace=namespace, field_manager=MANAGER), {INSTANCE_LABEL: RELEASE})

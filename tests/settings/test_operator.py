@@ -15,7 +15,7 @@ from app.operator import main as operator
 from app.operator.fleet import KubernetesFleet
 from app.operator.workerpool import INSTANCE_LABEL
 from tests.cluster.client import Cluster
-from tests.local.dev_fleet import ROOT
+from tests.operator.pool import apply_crd
 from tests.settings.case import SIDES, case, check, settings
 
 PLACES = ("shops", "mails")
@@ -51,8 +51,7 @@ def test_the_operator_sees_the_pools_that_the_settings_say(
     monkeypatch.setattr(operator, "Autoscaler", looking)
     for name, value in cluster.environment().items():
         monkeypatch.setenv(name, str(value))
-    cluster.kubectl("apply", "--server-side", "-f", str(ROOT / "charts/worker-fleet/crds"))
-    cluster.kubectl("wait", "crd/workerpools.workerfleet.dev", "--for=condition=Established", "--timeout=30s")
+    apply_crd(cluster)
     with cluster.namespace() as first, cluster.namespace() as second:
         for place, namespace in zip(PLACES, (first, second), strict=True):
             for release in ("shop", "mail"):

@@ -303,7 +303,9 @@ def test_runs_that_a_leaving_worker_keeps_go_on_elsewhere_before_it_cuts_a_poll(
     async def body() -> None:
         own = {"packages": ["tests.apps.lab"], "polls_timeout_s": NO_WAIT_S, "drain_timeout_s": 5}
         longest_ms = 120_000
-        settings = lab_settings(temporal_address, worker=own | {"sticky_queue_schedule_to_start_timeout_ms": longest_ms})
+        settings = lab_settings(
+            temporal_address, worker=own | {"sticky_queue_schedule_to_start_timeout_ms": longest_ms}
+        )
         async with running_manager(settings, "lab") as old:
             handle = await lab.Routes.start_workflow(old.client, input=None, id=f"test-{uuid.uuid4()}")
             (pool,) = old.manager.pools
