@@ -207,10 +207,8 @@ def summary(record: Record) -> str:
         ends = [line["stop_s"] for line in lines]
         leaks = str(sum(len(line["leaks"]) for line in lines))
         if name == WORKERS:
-            for run in dict.fromkeys(line["run"] for line in lines):
-                mine = [line for line in lines if line["run"] == run]
-                grown = [max(line[key] for line in mine[-3:]) - max(line[key] for line in mine[:3]) for key in _GROW]
-                leaks = f"descriptors {grown[0]:+d}, threads {grown[1]:+d}"
+            runs = [[line for line in lines if line["run"] == run] for run in {line["run"] for line in lines}]
+            leaks = ", ".join(f"{key} {max(_grown(run, key) for run in runs):+d}" for key in ("descriptors", "threads"))
         start = f"{statistics.median(starts):.1f}" if starts else "-"
         stop = f"{statistics.median(ends):.1f}, {max(ends):.1f}"
         said = ", ".join(f"{n} x {code}" for code, n in codes.items())
@@ -218,7 +216,8 @@ def summary(record: Record) -> str:
     return "\n".join(rows)
 
 
-_GROW = ("descriptors", "threads")
+def _grown(run: list[dict[str, Any]], key: str) -> int:
+    return int(max(line[key] for line in run[-3:]) - max(line[key] for line in run[:3]))
 
 
 def main() -> None:

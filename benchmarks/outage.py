@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -180,8 +181,10 @@ def run(rounds: int, outage_s: float) -> None:
 
 def summary() -> str:
     """The table of the docs."""
-    rows = ["| Temporal is | SIGTERM inside | worker | trials | bodies | repeated | results there, s after |"]
-    rows.append("|---|---|---|---|---|---|---|")
+    rows = [
+        "| Temporal is | SIGTERM inside | worker | trials | bodies | repeated | exit codes | results there, s after |"
+    ]
+    rows.append("|---|---|---|---|---|---|---|---|")
     for fault in FAULTS:
         for sigterm in (False, True):
             for worker in WORKERS:
@@ -192,7 +195,9 @@ def summary() -> str:
                 bodies, repeated = (sum(line[key] for line in lines) for key in ("bodies", "repeated"))
                 spread = f"{times[0]:g} to {times[-1]:g}"
                 inside = "yes" if sigterm else "no"
-                rows.append(f"| {fault} | {inside} | {worker} | {len(lines)} | {bodies} | {repeated} | {spread} |")
+                codes = ", ".join(f"{n} x {code}" for code, n in Counter(line["exit_code"] for line in lines).items())
+                cells = (fault, inside, worker, len(lines), bodies, repeated, codes, spread)
+                rows.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join([*rows, "", Record("outage").footnote()])
 
 

@@ -115,7 +115,7 @@ async def restarted(
     done: Callable[[Restart, Seen], None] = lambda restart, seen: None,
     pre_stop_s: float = 0,
 ) -> tuple[Seen, list[Restart]]:
-    """Restart the backends in turn under load, `restarts` times in all; `done` after each, with all seen so far.
+    """Restart the backends in turn under load, `restarts` times in all; `done` after each, with all seen until the next.
 
     `pre_stop_s`: how long before its SIGTERM a backend gets no new connections any more, as with a preStop sleep.
     """
@@ -126,6 +126,8 @@ async def restarted(
         for number in range(restarts):
             backend = backends[number % len(backends)]
             await asyncio.sleep(random.uniform(0.5, 1.5))
+            if made:
+                done(made[-1], callers.seen)
             if pre_stop_s:
                 front.removed.add(backend.port)
                 await asyncio.sleep(pre_stop_s)
@@ -138,6 +140,7 @@ async def restarted(
             async with asyncio.timeout(60):
                 while backend.port not in front.ready:
                     await asyncio.sleep(0.05)
-            done(made[-1], callers.seen)
         await (await Client.connect(temporal)).get_workflow_handle(f"order-{open_order}").terminate()
-        return await callers.stop(), made
+        seen = await callers.stop()
+        done(made[-1], seen)
+        return seen, made

@@ -136,7 +136,7 @@ def test_nothing_is_done_twice_but_what_a_killed_pod_had_in_hand(seen: Seen) -> 
     killed = ("killed", "forced", "short", "memory", "block")
     repeated = {fault: seen.repeated_after(fault) for fault in killed}
     print("begun twice:", {fault: len(keys) for fault, keys in repeated.items()})
-    assert {key for keys in repeated.values() for key in keys} == set(seen.repeated_after(*seen.pods))
+    assert {key for keys in repeated.values() for key in keys} == {key for key, pods in seen.bodies.items() if pods[1:]}
     assert all(repeated[fault] == [(f"letter-{fault}", "write_letter")] for fault in LETTERS)
 
 
