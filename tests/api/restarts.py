@@ -115,7 +115,7 @@ async def restarted(
     done: Callable[[Restart, Seen], None] = lambda restart, seen: None,
     pre_stop_s: float = 0,
 ) -> tuple[Seen, list[Restart]]:
-    """Restart the backends in turn under load, `restarts` times in all; `done` after each, with all seen until the next.
+    """Restart the backends in turn under load, `restarts` times in all; `done` after each, with all seen by the next.
 
     `pre_stop_s`: how long before its SIGTERM a backend gets no new connections any more, as with a preStop sleep.
     """
