@@ -8,11 +8,11 @@ ever, or empty. On a busy queue that takes milliseconds. Where tasks are rare it
 poll with nothing, which is 60 s; `temporal.worker.polls_timeout_s` bounds it, and what is open then is cut. Tasks
 come seconds apart then, and one is lost only if it is matched in the very milliseconds of the cut.
 
-Runs that this worker keeps in memory go on with it: one sticky poll at a time, to the very end. Without it their tasks
-wait for `sticky_queue_schedule_to_start_timeout_ms`, because the server gives them to others only once it has heard of
-the shutdown (measured: 20 workflows in 17 drains waited 10 s); and a shutdown over open sticky polls loses tasks as any
-cut does (10 in 30 drains). So Temporal hears of it first (app.worker.sticky_queue), the last sticky poll comes home
-empty, and the shutdown follows at once.
+Runs that this worker keeps in memory go on with it to the very end. Without sticky polls their tasks wait for
+`sticky_queue_schedule_to_start_timeout_ms`, because the server gives them to others only once it has heard of the
+shutdown (measured: 20 workflows in 17 drains waited 10 s); and a shutdown over open sticky polls loses tasks as any cut
+does (10 in 30 drains). So Temporal hears of it first (app.worker.sticky_queue), all sticky polls come home, and the
+shutdown follows at once.
 
 Rejected: TEMPORAL_POLL_SHUTDOWN_INTERRUPT_WAIT_MS, which keeps polls open over the SDK's shutdown. The server's flag
 overrides it, and core's side for workflows ends at once where no run has a task in hand: what the polls still bring it
@@ -50,9 +50,8 @@ QUIET_S = 10.0
 NO_TRAFFIC_S = 0.5
 """What a drain waits then: a worker that has just begun in a busy fleet sees its first task in this time."""
 STICKY_S = 1.5
-STICKY_TRIES = 3
-REROUTED_S = 0.1
-"""For open polls, after the sticky queue's end: the tasks of the runs kept here go to all workers then."""
+SETTLE_S = 0.1
+"""For sticky polls that have just begun to reach the server."""
 _LOOK_S = 0.02
 _NEXUS_SLOTS = 5
 
@@ -96,7 +95,6 @@ class Polls:
     open_of: Counter[Kind] = field(default_factory=Counter)
     task_at: float = -math.inf
     """When a task last came; monotonic seconds."""
-    _sticky_tasks: int = 0
     closed: bool = False
     _last_home: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -126,7 +124,7 @@ class Polls:
     ) -> None:
         """Close, and wait for the open polls: `longest_s` at most, less where there is no traffic.
 
-        While there is a body `at_work` it takes all of that but the last `sticky_s`, which are for the sticky poll: the
+        While there is a body `at_work` it takes all of that but the last `sticky_s`, which are for sticky polls: the
         worker is then shut down with the rest of the drain's time as its graceful_shutdown_timeout. The shutdown must
         follow at once: nobody looks after the sticky queue any more.
         """
@@ -140,25 +138,20 @@ class Polls:
         with suppress(TimeoutError):
             async with asyncio.timeout(min(left_s, NO_TRAFFIC_S) if self._quiet() else left_s):
                 await self._end_sticky(sticky_queue)
-                if self._awaited and not self._quiet():
-                    await asyncio.sleep(REROUTED_S)
+                # The tasks of kept runs go to all workers now: to the polls that are open here as well.
+                while self._awaited and not self._quiet():  # noqa: ASYNC110 - they are counted by the SDK's threads
+                    await asyncio.sleep(_LOOK_S)
         self._last_sticky()
 
     async def _end_sticky(self, sticky_queue: StickyEnd) -> None:
-        """Let the last sticky poll come home, empty if Temporal can be told."""
+        """Let the sticky polls come home, empty if Temporal can be told."""
         known = await sticky_queue.find()
-        for tries_left in reversed(range(STICKY_TRIES)):
-            # Where none was open a task has just come, as good as while Temporal is told.
-            tasks = self._sticky_tasks if self.open_of["sticky"] else None
-            home = self._last_sticky()
-            told = known and await sticky_queue.unload()
-            if told or not self._quiet():
-                await home.wait()
-            if not told or self._sticky_tasks == tasks or not tries_left:
-                return
-            # More may wait where that came from, for 10 s unless somebody polls.
-            self._sticky_again()
-            await asyncio.sleep(_LOOK_S)
+        home = self._last_sticky()
+        if known and not self._quiet():
+            # A poll that has just got its slot would come after the end, and the queue would begin anew.
+            await asyncio.sleep(SETTLE_S)
+        if known and await sticky_queue.unload():
+            await home.wait()
 
     def _last_sticky(self) -> asyncio.Event:
         """Open no sticky poll any more; the event is set when none is open."""
@@ -168,12 +161,6 @@ class Polls:
             if not self.open_of["sticky"]:
                 home.set()
         return home
-
-    def _sticky_again(self) -> None:
-        with self._lock:
-            self._last_home = None
-            for slots in self._slots:
-                slots._hand_out()
 
     def _quiet(self) -> bool:
         return time.monotonic() - self.task_at > QUIET_S
@@ -186,7 +173,7 @@ class Polls:
         """The lock is held, as in `_came_home`."""
         if not self.closed:
             return True
-        return kind == "sticky" and not self._last_home and not self.open_of["sticky"]
+        return kind == "sticky" and not self._last_home
 
     def _came_home(self, kind: Kind) -> None:
         self.open_of[kind] -= 1
@@ -234,7 +221,6 @@ class _Slots(CustomSlotSupplier):
         with self._lock:
             permit.used = True
             self._polls._came_home(permit.kind)
-            self._polls._sticky_tasks += permit.kind == "sticky"
             self._polls.task_at = time.monotonic()
             self._wake()
 

@@ -1,15 +1,17 @@
 """Temporal's half of the runs that a worker keeps in memory: the queue that their tasks come by, and its end.
 
 Temporal gives the tasks of such a run to this worker alone until it hears that the worker has gone. Then it unloads the
-sticky queue: the open poll comes home empty, and the next task of each run goes to all workers. The SDK tells it when
+sticky queue: the open polls come home empty, and the next task of each run goes to all workers. The SDK tells it when
 it has begun to cut polls, so a task that is matched in that moment is lost for its timeout (10 s). Told before, while
-core still listens, nothing can be (server 1.32, ShutdownWorker: ForceUnloadTaskQueuePartition).
+core still listens, it cannot be; what waits in the queue unmatched still waits for its timeout, so the polls have to
+be open until then (server 1.32, ShutdownWorker: ForceUnloadTaskQueuePartition).
 
 Core makes the queue's name and tells nobody; the histories of the runs say it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from temporalio.api.common.v1 import WorkflowExecution
@@ -23,7 +25,8 @@ log = logging.getLogger("app.worker.sticky_queue")
 
 RUNS_LOOKED_AT = 5
 """A run that has had one workflow task here says nothing yet; on a busy queue one of a few has had more."""
-_EVENTS = 50
+LOOK_S = 0.1
+_EVENTS = 20
 
 
 class StickyQueue:
@@ -34,16 +37,18 @@ class StickyQueue:
         self._name: str | None = None
 
     async def find(self) -> bool:
-        """Whether its name is known: not where no run says it, or Temporal does not answer."""
+        """Learn its name, as soon as a run says it; False where no run is kept, or Temporal does not answer."""
         workflows = self._worker._workflow_worker
-        kept = list(workflows._running_workflows.items()) if workflows else []
-        for run_id, run in kept[:RUNS_LOOKED_AT]:
-            try:
-                self._name = await _of_run(self._worker.client, run.workflow_id, run_id)
-            except RPCError as error:
-                log.debug("the history of %s is not to be had: %s", run.workflow_id, error)
-            if self._name:
-                return True
+        while kept := list(workflows._running_workflows.items())[:RUNS_LOOKED_AT] if workflows else []:
+            for run_id, run in kept:
+                try:
+                    self._name = await _of_run(self._worker.client, run.workflow_id, run_id)
+                except RPCError as error:
+                    log.debug("the history of %s is not to be had: %s", run.workflow_id, error)
+                    return False
+                if self._name:
+                    return True
+            await asyncio.sleep(LOOK_S)
         return False
 
     async def unload(self) -> bool:
@@ -72,8 +77,9 @@ async def _of_run(client: Client, workflow_id: str, run_id: str) -> str | None:
     )
     answer = await client.workflow_service.get_workflow_execution_history_reverse(request)
     for event in answer.history.events:
-        queue = event.workflow_task_scheduled_event_attributes.task_queue
-        if queue.kind == TaskQueueKind.TASK_QUEUE_KIND_STICKY:
-            # The run may have been another worker's before; core begins the name with the identity.
-            return queue.name if queue.name.startswith(client.identity) else None
+        if event.HasField("workflow_task_scheduled_event_attributes"):
+            # The run may have been another worker's before; core's name is the identity and a number.
+            queue = event.workflow_task_scheduled_event_attributes.task_queue
+            sticky = queue.kind == TaskQueueKind.TASK_QUEUE_KIND_STICKY
+            return queue.name if sticky and queue.name.rpartition("-")[0] == client.identity else None
     return None

@@ -7,7 +7,8 @@ import time
 import uuid
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from app.worker.promises import latest_task_s
 from app.worker.sticky_queue import StickyQueue
 from tests.apps.lab import workflows as lab
 from tests.parts.grpc_proxy import grpc_proxy
+from tests.parts.temporal import own_server
 from tests.worker.pools import NO_WAIT_S, lab_settings, running_manager
 
 STARTED = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
@@ -43,29 +45,16 @@ class Uses:
 
 
 @dataclass
-class Untold:
-    """Temporal cannot be told of the sticky queue's end."""
-
-    async def find(self) -> bool:
-        return False
-
-    async def unload(self) -> bool:
-        raise AssertionError("it was not found")
-
-
-@dataclass
 class Told:
-    """Temporal is told; the first time a task is on its way."""
+    """Temporal hears of the sticky queue's end."""
 
-    end_poll: Callable[[bool], None]
-    told: int = 0
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def find(self) -> bool:
         return True
 
     async def unload(self) -> bool:
-        self.told += 1
-        self.end_poll(self.told == 1)
+        self.heard.set()
         return True
 
 
@@ -127,46 +116,23 @@ def test_closed_slots_are_given_to_no_poll_and_to_no_eager_activity() -> None:
     run(body)
 
 
-def test_one_sticky_poll_at_a_time_goes_on_and_the_end_waits_for_the_last() -> None:
+def test_sticky_polls_go_on_until_temporal_hears_of_the_end_and_all_of_them_come_home() -> None:
     async def body() -> None:
         polls = Polls()
         workflow, _ = slots_of(polls, workflow_tasks=4)
         polls.close()
-        permit = await workflow.reserve_slot(Asks("workflow", is_sticky=True))  # type: ignore[arg-type]
-        second = asyncio.create_task(workflow.reserve_slot(Asks("workflow", is_sticky=True)))  # type: ignore[arg-type]
-        assert not await settled(second)
-        workflow.mark_slot_used(used(permit))
-        assert await settled(second)
-        end = asyncio.create_task(polls.quiesce(30, 1, lambda: False, Untold()))
-        assert not await settled(end)
-        workflow.mark_slot_used(used(second.result()))
-        await asyncio.wait_for(end, 10)
-        third = asyncio.create_task(workflow.reserve_slot(Asks("workflow", is_sticky=True)))  # type: ignore[arg-type]
-        assert not await settled(third)
-
-    run(body)
-
-
-def test_the_sticky_queue_is_polled_once_more_when_a_task_was_on_its_way() -> None:
-    async def body() -> None:
-        polls = Polls()
-        workflow, _ = slots_of(polls, workflow_tasks=4)
-        open_poll = [await workflow.reserve_slot(Asks("workflow", is_sticky=True))]  # type: ignore[arg-type]
-        next_poll = asyncio.create_task(workflow.reserve_slot(Asks("workflow", is_sticky=True)))  # type: ignore[arg-type]
+        sticky = Asks("workflow", is_sticky=True)
+        opened = [await workflow.reserve_slot(sticky) for _ in range(2)]  # type: ignore[arg-type]
         polls.task_at = time.monotonic()
-        polls.close()
-
-        def end_poll(with_task: bool) -> None:
-            if not with_task:
-                workflow.release_slot(SlotReleaseContext(None, next_poll.result()))
-                return
-            workflow.mark_slot_used(used(open_poll[0]))
-
-        told = Told(end_poll)
-        await asyncio.wait_for(polls.quiesce(30, 1, lambda: False, told), 10)
-        assert told.told == 2
-        third = asyncio.create_task(workflow.reserve_slot(Asks("workflow", is_sticky=True)))  # type: ignore[arg-type]
-        assert not await settled(third)
+        told = Told()
+        end = asyncio.create_task(polls.quiesce(30, 1, lambda: False, told))
+        await asyncio.wait_for(told.heard.wait(), 10)
+        late = asyncio.create_task(workflow.reserve_slot(sticky))  # type: ignore[arg-type]
+        workflow.mark_slot_used(used(opened[0]))
+        assert not await settled(end), "one is open"
+        workflow.release_slot(SlotReleaseContext(None, opened[1]))
+        await asyncio.wait_for(end, 10)
+        assert not await settled(late)
 
     run(body)
 
@@ -299,8 +265,9 @@ def test_bodies_hear_of_the_drain_while_the_polls_still_come_home(temporal_addre
     run(body)
 
 
-def test_runs_that_a_leaving_worker_keeps_go_on_elsewhere_before_it_cuts_a_poll(temporal_address: str) -> None:
-    async def body() -> None:
+@pytest.mark.parametrize("flag", ["false", "true"])
+def test_runs_that_a_leaving_worker_keeps_go_on_elsewhere_before_it_cuts_a_poll(tmp_path: Path, flag: str) -> None:
+    async def body(temporal_address: str) -> None:
         own = {"packages": ["tests.apps.lab"], "polls_timeout_s": NO_WAIT_S, "drain_timeout_s": 5}
         longest_ms = 120_000
         settings = lab_settings(
@@ -316,7 +283,8 @@ def test_runs_that_a_leaving_worker_keeps_go_on_elsewhere_before_it_cuts_a_poll(
             async with running_manager(settings, "lab", "lab-other"):
                 assert await asyncio.wait_for(handle.result(), 30) == ["lab", "lab-other", "lab-other"]
 
-    run(body)
+    with own_server(tmp_path, f"frontend.enableCancelWorkerPollsOnShutdown={flag}") as (address, _):
+        run(lambda: body(address))
 
 
 def test_no_workflow_is_started_eagerly_on_the_clients_of_workers(temporal_address: str) -> None:
