@@ -23,6 +23,10 @@ from tests.parts.relay import Relay
 from tests.worker.served import Served
 
 THROTTLED_S = 9.0
+DELETED_S = 20.0
+"""Promised by docs/drain.md: three health checks, 5 s apart, and a shutdown of 3 s."""
+BUSY_S = 2.0
+"""Allowed on top: the calls of the checks and the end of the process, on a busy machine."""
 
 
 def test_temporal_that_is_away_at_the_start_is_waited_for(faulty: Callable[..., Served], link: Relay) -> None:
@@ -103,7 +107,7 @@ def test_a_namespace_that_is_deleted_ends_the_worker_soon_with_4(
     worker = faulty(TEMPORAL__NAMESPACE=name)
     until(lambda: proxy.calls["PollActivityTaskQueue"] and proxy.calls["PollWorkflowTaskQueue"], 15)
     asyncio.run(delete())
-    assert worker.wait(50) == 4  # the SDK alone: about 110 s
+    assert worker.wait(DELETED_S + BUSY_S) == 4  # the SDK alone: about 110 s
     page.shows(Outcome.LOGGED, worker.text())
     assert "the budget" not in worker.text(), "the SDK's own shutdown, which may hang then, is not waited for"
 

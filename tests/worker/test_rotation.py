@@ -58,7 +58,11 @@ async def wire_to(address: str) -> AsyncIterator[Wire]:
 
 def test_workers_poll_and_answer_through_the_new_connection(temporal_address: str) -> None:
     async def main() -> None:
-        async with wire_to(temporal_address) as wire, running_manager(lab_settings(wire.address), "lab") as running:
+        async with (
+            wire_to(temporal_address) as wire,
+            running_manager(lab_settings(wire.address), "lab") as running,
+            asyncio.timeout(60),
+        ):
 
             async def work() -> None:
                 client = await running.manager.service.get_client()

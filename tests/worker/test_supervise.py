@@ -16,6 +16,7 @@ from grpc import StatusCode  # type: ignore[import-untyped]
 from app.core.config import get_settings
 from app.core.exit import ExitCode
 from app.core.services.temporal.temporal_client import TemporalUnavailable
+from app.worker import supervise
 from app.worker.build import build
 from app.worker.health import WorkerState, probe_server
 from app.worker.in_flight import InFlight
@@ -154,7 +155,11 @@ def test_results_of_a_pool_that_fails_in_a_drain_are_waited_for(temporal_address
         assert run(proxy.address, body, "lab", drain_timeout_s=30) == ExitCode.DRAINED
 
 
-def test_a_stop_during_the_pause_before_a_restart_is_a_clean_drain(temporal_address: str) -> None:
+def test_a_stop_during_the_pause_before_a_restart_is_a_clean_drain(
+    temporal_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervise, "RESTART_BACKOFF_S", (300.0,))  # not to be waited for
+
     async def body(running: Running) -> None:
         await end_worker(running, "lab-other")
         await holds(lambda: running.manager.state.down)

@@ -59,15 +59,6 @@ class Rests(BaseWorkflow[float, int]):
 
 
 @workflow_defn(queue="faults")
-class RestsTwice(BaseWorkflow[float, int]):
-    """Its second activity needs a workflow task that a worker with the run in memory is asked for first."""
-
-    async def run(self, input: float) -> int:
-        await self.execute_activity(rest, input)
-        return await self.execute_activity(rest, 0.0)
-
-
-@workflow_defn(queue="faults")
 class Waits(BaseWorkflow[None, int]):
     """Waits in memory for a signal."""
 
