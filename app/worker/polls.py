@@ -8,12 +8,14 @@ ever, or empty. On a busy queue that takes milliseconds. Where tasks are rare it
 poll with nothing, which is 60 s; `temporal.worker.polls_timeout_s` bounds it, and what is open then is cut. Tasks
 come seconds apart then, and one is lost only if it is matched in the very milliseconds of the cut.
 
-Runs that this worker keeps in memory go on with it to the very end. Without sticky polls their tasks wait for
-`sticky_queue_schedule_to_start_timeout_ms`, because the server gives them to others only once it has heard of the
-shutdown (measured: 20 workflows in 17 drains waited 10 s); and a shutdown over open sticky polls loses tasks as any cut
-does (10 in 30 drains). So Temporal hears of it first (app.worker.sticky_queue), all sticky polls come home, and the
-shutdown follows at once.
+Runs that this worker keeps in memory go to others first: Temporal hears that nobody works on the sticky queue any more
+(app.worker.sticky_queue), all sticky polls come home, and the next task of each run goes to all workers. Later it would
+be a burst of tasks for polls that are about to be cut. Without it the runs would wait for
+`sticky_queue_schedule_to_start_timeout_ms` (measured: 20 workflows in 17 drains), and a shutdown over open sticky polls
+loses tasks as any cut does (10 in 30 drains).
 
+Rejected: sticky polls that go on, one at a time or all, until the end of the drain (measured: up to 1 of 50 drains lost
+a workflow task or let a run wait).
 Rejected: TEMPORAL_POLL_SHUTDOWN_INTERRUPT_WAIT_MS, which keeps polls open over the SDK's shutdown. The server's flag
 overrides it, and core's side for workflows ends at once where no run has a task in hand: what the polls still bring it
 is lost (a workflow that started 0.2 s after the shutdown lost its task, each time).
@@ -50,32 +52,32 @@ QUIET_S = 10.0
 NO_TRAFFIC_S = 0.5
 """What a drain waits then: a worker that has just begun in a busy fleet sees its first task in this time."""
 STICKY_S = 1.5
-SETTLE_S = 0.1
-"""For sticky polls that have just begun to reach the server."""
+"""How long a drain waits for nothing but a run that says the name of the sticky queue."""
+TELL_S = 0.1
+"""Between two tries, and for polls that have just got their slots to reach the server."""
 _LOOK_S = 0.02
 _NEXUS_SLOTS = 5
 
 Kind = Literal["workflow", "sticky", "activity"]
 
 
-def sticky_s(settings: WorkerSettings) -> float:
-    """The part of `latest_task_s` that is for the last sticky poll; bodies may get as much more, the unwinding less."""
-    return min(STICKY_S, latest_task_s(settings) / 4, settings.unwind_timeout_s / 2)
-
-
 def grace_s(settings: WorkerSettings) -> float:
     """The SDK's graceful_shutdown_timeout, which counts from the end of `Polls.quiesce`."""
-    return settings.drain_timeout_s - latest_task_s(settings) + sticky_s(settings)
+    return settings.drain_timeout_s - latest_task_s(settings)
 
 
 class StickyEnd(Protocol):
     """How Temporal is told that nobody works on a sticky queue any more: app.worker.sticky_queue."""
 
+    @property
+    def kept(self) -> bool:
+        """Whether there are runs whose tasks come by it."""
+
     async def find(self) -> bool:
         """Whether it can be told."""
 
     async def unload(self) -> bool:
-        """Tell it; whether it has heard. The open poll then comes home, empty unless a task was on its way."""
+        """Tell it; whether it has heard. Open polls then come home, empty unless a task was on its way."""
 
 
 class _Permit(SlotPermit):
@@ -119,39 +121,38 @@ class Polls:
         """From now on nothing is polled for, but tasks of runs that are kept here; and no eager activity is taken."""
         self.closed = True
 
-    async def quiesce(
-        self, longest_s: float, sticky_s: float, at_work: Callable[[], bool], sticky_queue: StickyEnd
-    ) -> None:
+    async def quiesce(self, longest_s: float, at_work: Callable[[], bool], sticky_queue: StickyEnd) -> None:
         """Close, and wait for the open polls: `longest_s` at most, less where there is no traffic.
 
-        While there is a body `at_work` it takes all of that but the last `sticky_s`, which are for sticky polls: the
-        worker is then shut down with the rest of the drain's time as its graceful_shutdown_timeout. The shutdown must
-        follow at once: nobody looks after the sticky queue any more.
+        While there is a body `at_work` it takes all of that: the worker is then shut down with the rest of the drain's
+        time as its graceful_shutdown_timeout.
         """
         begin = time.monotonic()
         self.close()
-        while (self._awaited or at_work()) and (waited := time.monotonic() - begin) < longest_s - sticky_s:
-            if self._quiet() and waited > NO_TRAFFIC_S and not at_work():
-                break
-            await asyncio.sleep(_LOOK_S)
-        left_s = max(0.0, begin + longest_s - time.monotonic())
-        with suppress(TimeoutError):
-            async with asyncio.timeout(min(left_s, NO_TRAFFIC_S) if self._quiet() else left_s):
-                await self._end_sticky(sticky_queue)
-                # The tasks of kept runs go to all workers now: to the polls that are open here as well.
-                while self._awaited and not self._quiet():  # noqa: ASYNC110 - they are counted by the SDK's threads
-                    await asyncio.sleep(_LOOK_S)
-        self._last_sticky()
+        ending = asyncio.create_task(self._end_sticky(sticky_queue))
+
+        def awaited(waited_s: float) -> bool:
+            # A run that is kept and waits for something need not say its queue: the SDK's shutdown tells it in time.
+            sticky = sticky_queue.kept and not ending.done() and waited_s < STICKY_S
+            return sticky or self.open_of["workflow"] + self.open_of["activity"] > 0
+
+        try:
+            while (waited_s := time.monotonic() - begin) < longest_s and (awaited(waited_s) or at_work()):
+                if self._quiet() and waited_s > NO_TRAFFIC_S and not at_work():
+                    break
+                await asyncio.sleep(_LOOK_S)
+        finally:
+            ending.cancel()
 
     async def _end_sticky(self, sticky_queue: StickyEnd) -> None:
-        """Let the sticky polls come home, empty if Temporal can be told."""
-        known = await sticky_queue.find()
+        """Tell Temporal as soon as it can be told, and let the sticky polls come home."""
+        while not await sticky_queue.find():  # noqa: ASYNC110 - what Temporal's histories say has no event
+            await asyncio.sleep(TELL_S)
         home = self._last_sticky()
-        if known and not self._quiet():
-            # A poll that has just got its slot would come after the end, and the queue would begin anew.
-            await asyncio.sleep(SETTLE_S)
-        if known and await sticky_queue.unload():
-            await home.wait()
+        # A poll that has just got its slot may come after the end, and the queue begins anew: told until none is open.
+        await asyncio.sleep(TELL_S)
+        while not (await sticky_queue.unload() and home.is_set()):
+            await asyncio.sleep(TELL_S)
 
     def _last_sticky(self) -> asyncio.Event:
         """Open no sticky poll any more; the event is set when none is open."""
@@ -164,10 +165,6 @@ class Polls:
 
     def _quiet(self) -> bool:
         return time.monotonic() - self.task_at > QUIET_S
-
-    @property
-    def _awaited(self) -> int:
-        return self.open_of["workflow"] + self.open_of["activity"]
 
     def _may_begin(self, kind: Kind) -> bool:
         """The lock is held, as in `_came_home`."""

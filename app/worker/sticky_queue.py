@@ -11,8 +11,8 @@ Core makes the queue's name and tells nobody; the histories of the runs say it.
 
 from __future__ import annotations
 
-import asyncio
 import logging
+from typing import Any
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import TaskQueueKind
@@ -25,7 +25,6 @@ log = logging.getLogger("app.worker.sticky_queue")
 
 RUNS_LOOKED_AT = 5
 """A run that has had one workflow task here says nothing yet; on a busy queue one of a few has had more."""
-LOOK_S = 0.1
 _EVENTS = 20
 
 
@@ -36,20 +35,25 @@ class StickyQueue:
         self._worker = worker
         self._name: str | None = None
 
+    @property
+    def kept(self) -> bool:
+        """Whether the worker has runs in memory."""
+        return bool(self._runs())
+
     async def find(self) -> bool:
-        """Learn its name, as soon as a run says it; False where no run is kept, or Temporal does not answer."""
-        workflows = self._worker._workflow_worker
-        while kept := list(workflows._running_workflows.items())[:RUNS_LOOKED_AT] if workflows else []:
-            for run_id, run in kept:
-                try:
-                    self._name = await _of_run(self._worker.client, run.workflow_id, run_id)
-                except RPCError as error:
-                    log.debug("the history of %s is not to be had: %s", run.workflow_id, error)
-                    return False
-                if self._name:
-                    return True
-            await asyncio.sleep(LOOK_S)
+        """Whether its name is known: not before a run that is kept has had a task by it."""
+        for run_id, run in self._runs()[:RUNS_LOOKED_AT]:
+            try:
+                self._name = await _of_run(self._worker.client, run.workflow_id, run_id)
+            except RPCError as error:
+                log.debug("the history of %s is not to be had: %s", run.workflow_id, error)
+            if self._name:
+                return True
         return False
+
+    def _runs(self) -> list[tuple[str, Any]]:
+        workflows = self._worker._workflow_worker
+        return list(workflows._running_workflows.items()) if workflows else []
 
     async def unload(self) -> bool:
         """Tell Temporal that nobody works on it any more; whether it has heard. `find` has found it."""

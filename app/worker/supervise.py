@@ -28,7 +28,7 @@ from app.core.exit import ExitCode
 from app.core.services.temporal.temporal_client import TemporalUnavailable
 from app.worker.connect import backoff_s, first
 from app.worker.health import WorkerState
-from app.worker.polls import Polls, sticky_s
+from app.worker.polls import Polls
 from app.worker.promises import latest_task_s
 from app.worker.sticky_queue import StickyQueue
 
@@ -109,7 +109,6 @@ class Pool:
         self._ending: asyncio.Task[None] | None = None
         self.quiesce_s = latest_task_s(settings)
         """How long, at most, a drain waits for open polls."""
-        self._sticky_s = sticky_s(settings)
         self.polls = Polls()
         """Of the worker that is at work."""
         self.worker = build(client, self._failing, self.polls)
@@ -169,7 +168,7 @@ class Pool:
             self._failed.set()
         if self._work and self.at_work and not self._failed.is_set():
             _announce(self.worker)
-            quiet = self.polls.quiesce(self.quiesce_s, self._sticky_s, self._has_bodies, StickyQueue(self.worker))
+            quiet = self.polls.quiesce(self.quiesce_s, self._has_bodies, StickyQueue(self.worker))
             await first(quiet, self._failed.wait(), asyncio.wait({self._work}))
         await first(self.worker.shutdown(), self._failed_and_idle())
 

@@ -20,7 +20,7 @@ from temporalio.worker import SlotMarkUsedContext, SlotPermit, SlotReleaseContex
 from app.core.config.model import WorkerSettings
 from app.core.exit import ExitCode
 from app.scaling.demand import QueueTypes, observe
-from app.worker.polls import Polls, _Slots, grace_s, sticky_s
+from app.worker.polls import Polls, _Slots, grace_s
 from app.worker.promises import latest_task_s
 from app.worker.sticky_queue import StickyQueue
 from tests.apps.lab import workflows as lab
@@ -49,6 +49,7 @@ class Told:
     """Temporal hears of the sticky queue's end."""
 
     heard: asyncio.Event = field(default_factory=asyncio.Event)
+    kept: bool = True
 
     async def find(self) -> bool:
         return True
@@ -125,7 +126,7 @@ def test_sticky_polls_go_on_until_temporal_hears_of_the_end_and_all_of_them_come
         opened = [await workflow.reserve_slot(sticky) for _ in range(2)]  # type: ignore[arg-type]
         polls.task_at = time.monotonic()
         told = Told()
-        end = asyncio.create_task(polls.quiesce(30, 1, lambda: False, told))
+        end = asyncio.create_task(polls.quiesce(30, lambda: False, told))
         await asyncio.wait_for(told.heard.wait(), 10)
         late = asyncio.create_task(workflow.reserve_slot(sticky))  # type: ignore[arg-type]
         workflow.mark_slot_used(used(opened[0]))
@@ -180,14 +181,9 @@ def test_an_eager_activity_takes_no_slot_that_a_poll_waits_for() -> None:
 
 
 @pytest.mark.parametrize("drain_s", [0.5, 5.0, 30.0, 600.0])
-def test_bodies_have_all_of_the_drains_time_and_little_more(drain_s: float) -> None:
+def test_bodies_have_all_of_the_drains_time(drain_s: float) -> None:
     settings = WorkerSettings(drain_timeout_s=drain_s)
-    cancelled_s = (
-        latest_task_s(settings) - sticky_s(settings) + grace_s(settings),
-        latest_task_s(settings) + grace_s(settings),
-    )
-    assert cancelled_s[0] == pytest.approx(drain_s), "the earliest: the last sticky poll came home at once"
-    assert cancelled_s[1] <= drain_s + settings.unwind_timeout_s / 2, "the latest: the rest is for unwinding"
+    assert latest_task_s(settings) + grace_s(settings) == drain_s
     assert latest_task_s(settings) < drain_s / 2
 
 
@@ -278,7 +274,7 @@ def test_runs_that_a_leaving_worker_keeps_go_on_elsewhere_before_it_cuts_a_poll(
             (pool,) = old.manager.pools
             while not await StickyQueue(pool.worker).find():  # it waits for the other queue, and is kept
                 await asyncio.sleep(0.02)
-            await pool.polls.quiesce(10, 5, lambda: False, StickyQueue(pool.worker))
+            await pool.polls.quiesce(10, lambda: False, StickyQueue(pool.worker))
             assert not pool.polls.open_of["sticky"]
             async with running_manager(settings, "lab", "lab-other"):
                 assert await asyncio.wait_for(handle.result(), 30) == ["lab", "lab-other", "lab-other"]
