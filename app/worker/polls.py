@@ -54,7 +54,8 @@ NO_TRAFFIC_S = 0.5
 STICKY_S = 1.5
 """How long a drain waits for nothing but a run that says the name of the sticky queue."""
 TELL_S = 0.1
-"""Between two tries, and for polls that have just got their slots to reach the server."""
+SETTLE_S = 0.02
+"""For polls that have just got their slots to reach the server."""
 _LOOK_S = 0.02
 _NEXUS_SLOTS = 5
 
@@ -98,6 +99,7 @@ class Polls:
     task_at: float = -math.inf
     """When a task last came; monotonic seconds."""
     closed: bool = False
+    _sticky_tasks: int = 0
     _last_home: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _slots: list[_Slots] = field(default_factory=list)
@@ -143,16 +145,34 @@ class Polls:
                 await asyncio.sleep(_LOOK_S)
         finally:
             ending.cancel()
+            self._last_sticky()
 
     async def _end_sticky(self, sticky_queue: StickyEnd) -> None:
         """Tell Temporal as soon as it can be told, and let the sticky polls come home."""
         while not await sticky_queue.find():  # noqa: ASYNC110 - what Temporal's histories say has no event
             await asyncio.sleep(TELL_S)
-        home = self._last_sticky()
-        # A poll that has just got its slot may come after the end, and the queue begins anew: told until none is open.
-        await asyncio.sleep(TELL_S)
-        while not (await sticky_queue.unload() and home.is_set()):
+        await self._sticky_home(sticky_queue)
+        # What was not matched by then waits there for its timeout, unless somebody polls. Each look finds less: by now
+        # most runs have moved on.
+        looked, tasks = False, self._sticky_tasks
+        while not looked or self._sticky_tasks > tasks:
+            looked, tasks = True, self._sticky_tasks
+            self._sticky_again()
             await asyncio.sleep(TELL_S)
+            await self._sticky_home(sticky_queue)
+
+    async def _sticky_home(self, sticky_queue: StickyEnd) -> None:
+        home = self._last_sticky()
+        await asyncio.sleep(SETTLE_S)
+        # A poll that is still on its way then loads the queue again: told until none is open.
+        while not (await sticky_queue.unload() and home.is_set()):  # noqa: ASYNC110 - the SDK's threads set it
+            await asyncio.sleep(TELL_S)
+
+    def _sticky_again(self) -> None:
+        with self._lock:
+            self._last_home = None
+            for slots in self._slots:
+                slots._hand_out()
 
     def _last_sticky(self) -> asyncio.Event:
         """Open no sticky poll any more; the event is set when none is open."""
@@ -218,6 +238,7 @@ class _Slots(CustomSlotSupplier):
         with self._lock:
             permit.used = True
             self._polls._came_home(permit.kind)
+            self._polls._sticky_tasks += permit.kind == "sticky"
             self._polls.task_at = time.monotonic()
             self._wake()
 

@@ -117,7 +117,7 @@ def test_closed_slots_are_given_to_no_poll_and_to_no_eager_activity() -> None:
     run(body)
 
 
-def test_sticky_polls_go_on_until_temporal_hears_of_the_end_and_all_of_them_come_home() -> None:
+def test_a_drain_ends_the_sticky_queue_and_looks_once_more_for_what_waits_there() -> None:
     async def body() -> None:
         polls = Polls()
         workflow, _ = slots_of(polls, workflow_tasks=4)
@@ -128,12 +128,15 @@ def test_sticky_polls_go_on_until_temporal_hears_of_the_end_and_all_of_them_come
         told = Told()
         end = asyncio.create_task(polls.quiesce(30, lambda: False, told))
         await asyncio.wait_for(told.heard.wait(), 10)
-        late = asyncio.create_task(workflow.reserve_slot(sticky))  # type: ignore[arg-type]
+        look = asyncio.create_task(workflow.reserve_slot(sticky))  # type: ignore[arg-type]
         workflow.mark_slot_used(used(opened[0]))
-        assert not await settled(end), "one is open"
+        assert not await settled(look), "one of those before is open"
         workflow.release_slot(SlotReleaseContext(None, opened[1]))
+        permit = await asyncio.wait_for(look, 10)
+        assert not await settled(end)
+        workflow.release_slot(SlotReleaseContext(None, permit))
         await asyncio.wait_for(end, 10)
-        assert not await settled(late)
+        assert not await settled(asyncio.create_task(workflow.reserve_slot(sticky)))  # type: ignore[arg-type]
 
     run(body)
 
