@@ -75,7 +75,7 @@ class StickyEnd(Protocol):
         """Whether there are runs whose tasks come by it."""
 
     async def find(self) -> bool:
-        """Whether it can be told."""
+        """Whether it can be told. Once it cannot, another try is worth it after a task came by the queue."""
 
     async def unload(self) -> bool:
         """Tell it; whether it has heard. Open polls then come home, empty unless a task was on its way."""
@@ -149,8 +149,11 @@ class Polls:
 
     async def _end_sticky(self, sticky_queue: StickyEnd) -> None:
         """Tell Temporal as soon as it can be told, and let the sticky polls come home."""
-        while not await sticky_queue.find():  # noqa: ASYNC110 - what Temporal's histories say has no event
-            await asyncio.sleep(TELL_S)
+        seen = self._sticky_tasks
+        while not await sticky_queue.find():
+            while self._sticky_tasks == seen:  # noqa: ASYNC110 - they are counted by the SDK's threads
+                await asyncio.sleep(TELL_S)
+            seen = self._sticky_tasks
         await self._sticky_home(sticky_queue)
         # What was not matched by then waits there for its timeout, unless somebody polls. Each look finds less: by now
         # most runs have moved on.

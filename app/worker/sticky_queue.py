@@ -12,6 +12,7 @@ Core makes the queue's name and tells nobody; the histories of the runs say it.
 from __future__ import annotations
 
 import logging
+import random
 from typing import Any
 
 from temporalio.api.common.v1 import WorkflowExecution
@@ -24,7 +25,7 @@ from temporalio.worker import Worker
 log = logging.getLogger("app.worker.sticky_queue")
 
 RUNS_LOOKED_AT = 5
-"""A run that has had one workflow task here says nothing yet; on a busy queue one of a few has had more."""
+"""At a time, any: a run that has had one workflow task here says nothing yet, one of a few busy ones does."""
 _EVENTS = 20
 
 
@@ -42,11 +43,13 @@ class StickyQueue:
 
     async def find(self) -> bool:
         """Whether its name is known: not before a run that is kept has had a task by it."""
-        for run_id, run in self._runs()[:RUNS_LOOKED_AT]:
+        kept = self._runs()
+        for run_id, run in random.sample(kept, min(RUNS_LOOKED_AT, len(kept))):
             try:
                 self._name = await _of_run(self._worker.client, run.workflow_id, run_id)
             except RPCError as error:
                 log.debug("the history of %s is not to be had: %s", run.workflow_id, error)
+                return False
             if self._name:
                 return True
         return False

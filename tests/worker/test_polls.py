@@ -20,7 +20,7 @@ from temporalio.worker import SlotMarkUsedContext, SlotPermit, SlotReleaseContex
 from app.core.config.model import WorkerSettings
 from app.core.exit import ExitCode
 from app.scaling.demand import QueueTypes, observe
-from app.worker.polls import Polls, _Slots, grace_s
+from app.worker.polls import TELL_S, Polls, _Slots, grace_s
 from app.worker.promises import latest_task_s
 from app.worker.sticky_queue import StickyQueue
 from tests.apps.lab import workflows as lab
@@ -50,9 +50,10 @@ class Told:
 
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     kept: bool = True
+    known: bool = True
 
     async def find(self) -> bool:
-        return True
+        return self.known
 
     async def unload(self) -> bool:
         self.heard.set()
@@ -137,6 +138,24 @@ def test_a_drain_ends_the_sticky_queue_and_looks_once_more_for_what_waits_there(
         workflow.release_slot(SlotReleaseContext(None, permit))
         await asyncio.wait_for(end, 10)
         assert not await settled(asyncio.create_task(workflow.reserve_slot(sticky)))  # type: ignore[arg-type]
+
+    run(body)
+
+
+def test_temporal_is_told_as_soon_as_a_task_has_shown_where_the_sticky_queue_is() -> None:
+    async def body() -> None:
+        polls = Polls()
+        workflow, _ = slots_of(polls, workflow_tasks=4)
+        permit = await workflow.reserve_slot(Asks("workflow", is_sticky=True))  # type: ignore[arg-type]
+        told = Told(known=False)
+        ending = asyncio.create_task(polls._end_sticky(told))
+        assert not await settled(ending)
+        told.known = True
+        await asyncio.sleep(3 * TELL_S)
+        assert not told.heard.is_set(), "nobody asks again for nothing"
+        workflow.mark_slot_used(used(permit))
+        await asyncio.wait_for(told.heard.wait(), 10)
+        ending.cancel()
 
     run(body)
 
