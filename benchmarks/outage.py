@@ -181,9 +181,7 @@ def run(rounds: int, outage_s: float) -> None:
 
 def summary() -> str:
     """The table of the docs."""
-    rows = [
-        "| Temporal is | SIGTERM inside | worker | trials | bodies | repeated | exit codes | told, s after |"
-    ]
+    rows = ["| Temporal is | SIGTERM inside | worker | trials | bodies | repeated | exit codes | told, s after |"]
     rows.append("|---|---|---|---|---|---|---|---|")
     for fault in FAULTS:
         for sigterm in (False, True):

@@ -63,13 +63,17 @@ class Record:
 
 def circumstances() -> dict[str, Any]:
     """When, where and of which code a result is."""
-    folder = Path(__file__).parent
-    git = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--exclude=*"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False)
+    # Results that are not committed yet do not make the code another one.
+    commit, changed = _git("describe", "--always", "--exclude=*"), _git("status", "--porcelain", ":/", f":!{RESULTS}")
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit.stdout.strip() or "unknown",
+        "commit": (commit or "unknown") + ("-dirty" if changed else ""),
         "machine": f"{platform.system()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
         f"temporalio {temporalio.service.__version__}",
         "load_average": round(os.getloadavg()[0], 1),
     }
+
+
+def _git(*arguments: str) -> str:
+    git = ["git", "-C", str(Path(__file__).parent), *arguments]
+    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
