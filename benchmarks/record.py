@@ -64,7 +64,10 @@ class Record:
 def circumstances() -> dict[str, Any]:
     """When, where and of which code a result is."""
     # Results that are not committed yet do not make the code another one.
-    commit, changed = _git("describe", "--always", "--exclude=*"), _git("status", "--porcelain", ":/", f":!{RESULTS}")
+    commit, changed = (
+        _git("describe", "--always", "--exclude=*"),
+        _git("status", "--porcelain", "--", ":/", ":(exclude)results"),
+    )
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": (commit or "unknown") + ("-dirty" if changed else ""),
