@@ -73,12 +73,15 @@ class StickyEnd(Protocol):
     @property
     def kept(self) -> bool:
         """Whether there are runs whose tasks come by it."""
+        ...
 
     async def find(self) -> bool:
         """Whether it can be told. Once it cannot, another try is worth it after a task came by the queue."""
+        ...
 
     async def unload(self) -> bool:
         """Tell it; whether it has heard. Open polls then come home, empty unless a task was on its way."""
+        ...
 
 
 class _Permit(SlotPermit):
