@@ -139,6 +139,7 @@ async def chunk(side: str, flag: str, arguments: argparse.Namespace) -> dict[str
     return {
         "side": side,
         "poll_cancel": flag,
+        "pace_s": arguments.pace,
         "drains": len(left),
         "per_s": round(done / seconds, 1),
         **found,
@@ -172,8 +173,11 @@ def summary(record: Record) -> str:
     rows = [_row(*variant) for variant in variants if variant[2]]
     table = "\n".join([f"| {' | '.join(COLUMNS)} |", "|" + " --- |" * len(COLUMNS), *rows])
     slow = [line for line in record.lines(side="fleet") if line["per_s"] < LEAST_PER_S]
-    harm = ("orphaned_activities", "orphaned_workflow_tasks", "repeated_bodies")
-    told = [f"{line['drains']} at {line['per_s']}/s with {sum(line[key] for key in harm)} lost" for line in slow]
+    harm = ("orphaned_activities", "orphaned_workflow_tasks", "repeated_bodies", "sticky_waits")
+    told = [
+        f"{line['drains']} at {line['per_s']}/s with {sum(line[key] for key in harm)} lost, repeated or late"
+        for line in slow
+    ]
     return f"{table}\n\nNot counted, below {LEAST_PER_S:g}/s: {'; '.join(told) or 'none'}"
 
 

@@ -14,8 +14,8 @@ be a burst of tasks for polls that are about to be cut. Without it the runs woul
 `sticky_queue_schedule_to_start_timeout_ms` (measured: 20 workflows in 17 drains), and a shutdown over open sticky polls
 loses tasks as any cut does (10 in 30 drains).
 
-Rejected: sticky polls that go on, one at a time or all, until the end of the drain (measured: up to 1 of 50 drains lost
-a workflow task or let a run wait).
+Rejected: sticky polls that go on until the end of the drain, one at a time (25 waits and 1 lost workflow task in 550
+drains, benchmarks/results/drain-reopened.jsonl) or all (3 lost in 350), and no look afterwards (21 waits in 120).
 Rejected: TEMPORAL_POLL_SHUTDOWN_INTERRUPT_WAIT_MS, which keeps polls open over the SDK's shutdown. The server's flag
 overrides it, and core's side for workflows ends at once where no run has a task in hand: what the polls still bring it
 is lost (a workflow that started 0.2 s after the shutdown lost its task, each time).
@@ -25,6 +25,7 @@ Rejected: fixed slots and the SDK's metrics, which tell of polls and cannot stop
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import threading
 import time
@@ -46,6 +47,8 @@ from temporalio.worker import (
 
 from app.core.config.model import WorkerSettings
 from app.worker.promises import latest_task_s
+
+log = logging.getLogger("app.worker.polls")
 
 QUIET_S = 10.0
 """A worker without a task for so long has no traffic: its polls may be cut. A loss needs a task in that very moment."""
@@ -102,6 +105,7 @@ class Polls:
     task_at: float = -math.inf
     """When a task last came; monotonic seconds."""
     closed: bool = False
+    _telling: bool = False
     _sticky_tasks: int = 0
     _last_home: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -135,11 +139,12 @@ class Polls:
         begin = time.monotonic()
         self.close()
         ending = asyncio.create_task(self._end_sticky(sticky_queue))
+        ending.add_done_callback(_tell_failure)
 
         def awaited(waited_s: float) -> bool:
             # A run that is kept and waits for something need not say its queue: the SDK's shutdown tells it in time.
-            sticky = sticky_queue.kept and not ending.done() and waited_s < STICKY_S
-            return sticky or self.open_of["workflow"] + self.open_of["activity"] > 0
+            sticky = self._telling or (sticky_queue.kept and waited_s < STICKY_S)
+            return (sticky and not ending.done()) or self.open_of["workflow"] + self.open_of["activity"] > 0
 
         try:
             while (waited_s := time.monotonic() - begin) < longest_s and (awaited(waited_s) or at_work()):
@@ -154,15 +159,17 @@ class Polls:
         """Tell Temporal as soon as it can be told, and let the sticky polls come home."""
         seen = self._sticky_tasks
         while not await sticky_queue.find():
+            await asyncio.sleep(TELL_S)
             while self._sticky_tasks == seen:  # noqa: ASYNC110 - they are counted by the SDK's threads
                 await asyncio.sleep(TELL_S)
             seen = self._sticky_tasks
+        self._telling = True
         await self._sticky_home(sticky_queue)
         # What was not matched by then waits there for its timeout, unless somebody polls. Each look finds less: by now
         # most runs have moved on.
-        looked, tasks = False, self._sticky_tasks
-        while not looked or self._sticky_tasks > tasks:
-            looked, tasks = True, self._sticky_tasks
+        tasks = -1
+        while self._sticky_tasks > tasks:
+            tasks = self._sticky_tasks
             self._sticky_again()
             await asyncio.sleep(TELL_S)
             await self._sticky_home(sticky_queue)
@@ -291,6 +298,11 @@ class _Slots(CustomSlotSupplier):
                 future.set_result(permit)
             else:
                 self._waiting.append((kind, future, loop))
+
+
+def _tell_failure(ending: asyncio.Task[None]) -> None:
+    if not ending.cancelled() and (error := ending.exception()):
+        log.warning("Temporal was not told of the sticky queue's end: %r", error)
 
 
 def _kind(ctx: SlotReserveContext) -> Kind:

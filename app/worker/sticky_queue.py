@@ -3,8 +3,8 @@
 Temporal gives the tasks of such a run to this worker alone until it hears that the worker has gone. Then it unloads the
 sticky queue: the open polls come home empty, and the next task of each run goes to all workers. The SDK tells it when
 it has begun to cut polls, so a task that is matched in that moment is lost for its timeout (10 s). Told before, while
-core still listens, it cannot be; what waits in the queue unmatched still waits for its timeout, so the polls have to
-be open until then (server 1.32, ShutdownWorker: ForceUnloadTaskQueuePartition).
+core still listens, no task is lost; but one that waits in the queue unmatched waits on for its timeout, unless somebody
+polls once more (server 1.32, ShutdownWorker: ForceUnloadTaskQueuePartition).
 
 Core makes the queue's name and tells nobody; the histories of the runs say it.
 """
@@ -49,7 +49,6 @@ class StickyQueue:
                 self._name = await _of_run(self._worker.client, run.workflow_id, run_id)
             except RPCError as error:
                 log.debug("the history of %s is not to be had: %s", run.workflow_id, error)
-                return False
             if self._name:
                 return True
         return False
@@ -85,7 +84,7 @@ async def _of_run(client: Client, workflow_id: str, run_id: str) -> str | None:
     answer = await client.workflow_service.get_workflow_execution_history_reverse(request)
     for event in answer.history.events:
         if event.HasField("workflow_task_scheduled_event_attributes"):
-            # The run may have been another worker's before; core's name is the identity and a number.
+            # The run may have been another worker's before; core's name is the identity and 32 digits.
             queue = event.workflow_task_scheduled_event_attributes.task_queue
             sticky = queue.kind == TaskQueueKind.TASK_QUEUE_KIND_STICKY
             return queue.name if sticky and queue.name.rpartition("-")[0] == client.identity else None

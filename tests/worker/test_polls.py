@@ -296,7 +296,7 @@ def test_runs_that_a_leaving_worker_keeps_go_on_elsewhere_before_it_cuts_a_poll(
             (pool,) = old.manager.pools
             while not await StickyQueue(pool.worker).find():  # it waits for the other queue, and is kept
                 await asyncio.sleep(0.02)
-            await pool.polls.quiesce(10, lambda: False, StickyQueue(pool.worker))
+            await pool.polls.quiesce(3, lambda: False, StickyQueue(pool.worker))
             assert not pool.polls.open_of["sticky"]
             async with running_manager(settings, "lab", "lab-other"):
                 assert await asyncio.wait_for(handle.result(), 30) == ["lab", "lab-other", "lab-other"]

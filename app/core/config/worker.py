@@ -105,7 +105,7 @@ class WorkerSettings(Section):
         description="Digest of the queue manifest that this process was deployed by; another registry is refused.",
     )
     identity: str = Field(
-        default="", description="Name of this process in Temporal; empty: the pod's name, or pid@host."
+        default="", description="Name of this process in Temporal, of no other; empty: the pod's name, or pid@host."
     )
     deployment_name: str = Field(
         default="worker-fleet", min_length=1, description="Name of this fleet's code in Temporal."
