@@ -20,6 +20,8 @@ _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 # Below what systems hand out for port 0 and outgoing connections (Linux from 32768, macOS from 49152). Such a port is
 # easily lost between our look and the server's bind: seen once in 670 starts of Temporal, which opens many itself.
 _CHOICE = range(20_000, 32_768)
+UNSEEN = range(10_000, 20_000)
+"""For what a process opens for itself: a worker that took the port which it is to serve its probes on was seen once."""
 _TRIES = 200
 # Not the seeded generator: test runs side by side may share a seed.
 _RANDOM = random.SystemRandom()
@@ -48,10 +50,10 @@ def check_free(wanted: Mapping[str, tuple[str, int]]) -> list[str]:
     return problems
 
 
-def free_port(host: str) -> int:
+def free_port(host: str, among: range = _CHOICE) -> int:
     """A port that nobody listens on now, a different one at each call. Raises OSError for a host that is not ours."""
     for _ in range(_TRIES):
-        port = _RANDOM.choice(_CHOICE)
+        port = _RANDOM.choice(among)
         if port in _given:
             continue
         try:
@@ -62,7 +64,7 @@ def free_port(host: str) -> int:
             continue
         _given.add(port)
         return port
-    raise OSError(errno.EADDRINUSE, f"no free port on {host} in {_TRIES} tries from {_CHOICE[0]} to {_CHOICE[-1]}")
+    raise OSError(errno.EADDRINUSE, f"no free port on {host} in {_TRIES} tries from {among[0]} to {among[-1]}")
 
 
 def _meet(one: str, other: str) -> bool:

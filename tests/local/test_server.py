@@ -19,6 +19,7 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, Describe
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from app.core import ports
+from app.core.telemetry.runtime import worker_runtime
 from app.local import server
 from app.local.children import Child, Children
 
@@ -152,6 +153,12 @@ def test_a_host_that_is_not_ours_is_a_message_too() -> None:
     (problem,) = ports.check_free({"api.port": ("240.0.0.1", 8000)})
     assert problem.startswith("port 8000 on 240.0.0.1 cannot be used (")
     assert problem.endswith("): set api.port (FLEET_API__PORT).")
+
+
+def test_the_sdks_own_port_is_none_that_others_choose() -> None:
+    port = int(worker_runtime(5)[1].rpartition(":")[2])
+    assert port in ports.UNSEEN
+    assert port not in ports._CHOICE
 
 
 def test_free_ports_differ_and_are_none_that_the_system_hands_out() -> None:

@@ -18,7 +18,7 @@ from temporalio.runtime import (
     TelemetryFilter,
 )
 
-from app.core.ports import free_port
+from app.core.ports import UNSEEN, free_port
 
 WAIT_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)
 """The SDK's own buckets jump from 1 to 5 s and start at 100 ms: no objective below a second could be seen in them."""
@@ -37,7 +37,7 @@ def worker_runtime(heartbeat_s: float) -> tuple[Runtime, str]:
     Raises ValueError when no port could be had in several tries.
     """
     for attempt in range(5):
-        address = f"127.0.0.1:{free_port('127.0.0.1')}"
+        address = f"127.0.0.1:{free_port('127.0.0.1', UNSEEN)}"
         try:
             runtime = Runtime(
                 telemetry=TelemetryConfig(
