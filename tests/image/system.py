@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.parts.building import say
+from tests.parts import apt
 
 LEAVE = "FLEET_TEST_CLUSTER"
 """Set to "build" it allows to install programs system-wide: the same word as for the test cluster."""
@@ -57,13 +57,12 @@ def _missing() -> list[str]:
 
 
 def _install(packages: list[str]) -> None:
-    """The one place that installs anything system-wide."""
     if not packages:
         return
-    say(f"installing with apt-get, system-wide: {' '.join(packages)} and what they depend on")
-    apt = ["apt-get", "--quiet", "--option", "DPkg::Lock::Timeout=300"]
-    run([*apt, "update"])
-    run([*apt, "install", "--yes", "--no-install-recommends", *packages])
+    try:
+        apt.install(packages)
+    except apt.AptFailed as error:
+        raise CommandFailed(str(error)) from error
     if missing := _missing():
         raise CommandFailed(f"still missing after apt-get: {' '.join(missing)}")
 

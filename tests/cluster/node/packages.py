@@ -1,13 +1,12 @@
-"""The system's programs that the node needs, and the one place that installs them."""
+"""The system's programs that the node needs, and their installation."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
-from tests.parts.building import say
+from tests.parts import apt
 
 # program: its Debian package.
 _PROGRAMS = {
@@ -53,19 +52,9 @@ def install() -> None:
     names = " ".join(wanted)
     if shutil.which("apt-get") is None:
         raise PackagesMissing(f"a node needs these programs of the system, named as Debian's packages: {names}")
-    say(f"installing with apt-get, system-wide: {names}")
-    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update"], ["install", "--yes", "--no-install-recommends", *wanted]):
-        done = subprocess.run(
-            ["apt-get", "--quiet", *command],
-            check=False,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        if done.returncode:
-            raise PackagesMissing(f"apt-get {' '.join(command)}: exit {done.returncode}\n{done.stdout[-2000:]}")
+    try:
+        apt.install(wanted)
+    except apt.AptFailed as error:
+        raise PackagesMissing(str(error)) from error
     if missing():
         raise PackagesMissing(f"still missing after apt-get: {' '.join(missing())}")
