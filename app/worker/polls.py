@@ -107,7 +107,7 @@ class Polls:
     closed: bool = False
     _telling: bool = False
     _sticky_tasks: int = 0
-    _last_home: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+    _sticky_closed: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _slots: list[_Slots] = field(default_factory=list)
 
@@ -153,7 +153,7 @@ class Polls:
                 await asyncio.sleep(_LOOK_S)
         finally:
             ending.cancel()
-            self._last_sticky()
+            self._sticky_closed = True
 
     async def _end_sticky(self, sticky_queue: StickyEnd) -> None:
         """Tell Temporal as soon as it can be told, and let the sticky polls come home."""
@@ -175,42 +175,26 @@ class Polls:
             await self._sticky_home(sticky_queue)
 
     async def _sticky_home(self, sticky_queue: StickyEnd) -> None:
-        home = self._last_sticky()
+        self._sticky_closed = True
         await asyncio.sleep(SETTLE_S)
         # A poll that is still on its way then loads the queue again: told until none is open.
-        while not (await sticky_queue.unload() and home.is_set()):  # noqa: ASYNC110 - the SDK's threads set it
+        while not (await sticky_queue.unload() and not self.open_of["sticky"]):  # noqa: ASYNC110 - the SDK's threads count
             await asyncio.sleep(TELL_S)
 
     def _sticky_again(self) -> None:
         with self._lock:
-            self._last_home = None
+            self._sticky_closed = False
             for slots in self._slots:
                 slots._hand_out()
-
-    def _last_sticky(self) -> asyncio.Event:
-        """Open no sticky poll any more; the event is set when none is open."""
-        home = asyncio.Event()
-        with self._lock:
-            self._last_home = asyncio.get_running_loop(), home
-            if not self.open_of["sticky"]:
-                home.set()
-        return home
 
     def _quiet(self) -> bool:
         return time.monotonic() - self.task_at > QUIET_S
 
     def _may_begin(self, kind: Kind) -> bool:
-        """The lock is held, as in `_came_home`."""
+        """The lock is held."""
         if not self.closed:
             return True
-        return kind == "sticky" and not self._last_home
-
-    def _came_home(self, kind: Kind) -> None:
-        self.open_of[kind] -= 1
-        if self._last_home and not self.open_of["sticky"]:
-            loop, home = self._last_home
-            with suppress(RuntimeError):  # the loop has closed
-                loop.call_soon_threadsafe(home.set)
+        return kind == "sticky" and not self._sticky_closed
 
 
 class _Slots(CustomSlotSupplier):
@@ -250,7 +234,7 @@ class _Slots(CustomSlotSupplier):
         assert isinstance(permit, _Permit)
         with self._lock:
             permit.used = True
-            self._polls._came_home(permit.kind)
+            self._polls.open_of[permit.kind] -= 1
             self._polls._sticky_tasks += permit.kind == "sticky"
             self._polls.task_at = time.monotonic()
             self._wake()
@@ -276,7 +260,7 @@ class _Slots(CustomSlotSupplier):
     def _give_back(self, permit: _Permit) -> None:
         self._free += 1
         if not permit.used:
-            self._polls._came_home(permit.kind)
+            self._polls.open_of[permit.kind] -= 1
         self._wake()
 
     def _wake(self) -> None:
