@@ -20,6 +20,7 @@ from pathlib import Path
 from app.core.config import Settings, named
 from app.core.exit import ExitCode, fail
 from app.core.ports import check_free, free_port
+from app.core.services.temporal.task_queues import Asking
 from app.core.services.temporal.temporal_client import TemporalClientService
 from app.core.telemetry import tracing
 from app.core.telemetry.runtime import client_runtime
@@ -31,6 +32,7 @@ from app.local.lock import AlreadyRunning, DataDirLock
 from app.local.orders import Customer, Load, OrderFailed
 from app.local.screen import Lines, Screen, screen
 from app.scaling.autoscaler import Autoscaler
+from app.scaling.demand import Observer
 from app.worker.discovery import discover
 from app.worker.registry import RegistrationError, Registry
 
@@ -222,8 +224,8 @@ class Dev:
         autoscaler = Autoscaler(
             service.get_client,
             fleet,
+            Observer(Asking(), self._settings.temporal.worker.heartbeat_interval_s),
             poll_s=self._settings.local.poll_s,
-            heartbeat_interval_s=self._settings.temporal.worker.heartbeat_interval_s,
         )
         stop = asyncio.Event()
         loop = asyncio.create_task(autoscaler.run(stop), name="autoscaler")

@@ -22,6 +22,7 @@ from app.core.config.load import load_settings
 from app.core.exit import ExitCode, fail, finish
 from app.core.probes import PROMETHEUS_TEXT, Answer, ProbeServer, verdict
 from app.core.pulse import Pulse
+from app.core.services.temporal.task_queues import Asking
 from app.core.services.temporal.temporal_client import TemporalClientService
 from app.core.telemetry import logs, tracing
 from app.core.telemetry.runtime import client_runtime
@@ -31,6 +32,7 @@ from app.operator.objects import Objects
 from app.operator.watch import registry
 from app.operator.workerpool import INSTANCE_LABEL
 from app.scaling.autoscaler import Autoscaler
+from app.scaling.demand import Observer
 
 HUNG_S = 60.0
 """Without a new look for so long the process is hung; a look has limits of its own, far below."""
@@ -72,8 +74,8 @@ async def _operate(settings: Settings, pulse: Pulse) -> None:
     autoscaler = Autoscaler(
         service.get_client,
         KubernetesFleet(kube, objects, pulse.beat),
+        Observer(Asking(settings.operator.calls_per_s), settings.temporal.worker.heartbeat_interval_s),
         poll_s=settings.operator.poll_s,
-        heartbeat_interval_s=settings.temporal.worker.heartbeat_interval_s,
     )
     stop = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""The loop of a fleet: look, decide, scale and report, for every pool, again and again.
+"""The loop of a fleet: look, decide, scale and report, for every pool, again and again; at once when sleepers get work.
 
 What fails is a value and not an end: a Temporal out of reach is unknown demand for all pools, a pool that cannot be
 scaled is one log line, and the next look is the retry. Only a fleet that stays gone ends the loop, and its process. A
@@ -18,14 +18,17 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from opentelemetry import trace
 from temporalio.client import Client
 
-from app.scaling import metrics
-from app.scaling.demand import Demand, QueueTypes, observe
+from app.core.telemetry import metrics
+from app.scaling.demand import Demand, Observer, TypeDemand
 from app.scaling.fleet import Fleet, FleetGone, Pool
-from app.scaling.policy import Decision, Memory, decide
+from app.scaling.memory import Memory
+from app.scaling.policy import Decision, decide
 
-OBSERVE_TIMEOUT_S = 2.0  # the calls take milliseconds: what takes longer is down
+WAKE_S = 1.0  # between two looks for workflows that were started, while a pool sleeps
+CONNECT_TIMEOUT_S = 2.0
 FLEET_TIMEOUT_S = 10.0  # a fleet that hangs over one pool must not stop the others for good
 GONE_LOOKS = 5  # in a row without a fleet are the end: an API server that has just started may not know a CRD yet
+UNKNOWN = TypeDemand("")
 log, tracer = logging.getLogger("app.scaling"), trace.get_tracer(__name__)
 
 
@@ -35,11 +38,12 @@ class Autoscaler:
 
     client_factory: Callable[[], Awaitable[Client]]
     fleet: Fleet
+    observer: Observer
     _: KW_ONLY
     poll_s: float
-    heartbeat_interval_s: float
     clock: Callable[[], float] = time.monotonic
     _pools: dict[str, tuple[Pool, Memory]] = field(init=False, default_factory=dict)
+    _woken: set[str] = field(init=False, default_factory=set)
     _broken: set[str] = field(init=False, default_factory=set)
     _gone: int = field(init=False, default=0)
 
@@ -47,10 +51,14 @@ class Autoscaler:
         """Look until `stop`. Looks keep their rhythm; a slow one drops those that it ran into. Raises FleetGone."""
         due = self.clock()
         while not stop.is_set():
-            await self.tick()
-            due += self.poll_s * (1 + max(0.0, self.clock() - due) // self.poll_s)
+            if self.clock() >= due:
+                await self.tick()
+                due += self.poll_s * (1 + max(0.0, self.clock() - due) // self.poll_s)
+            elif await self._work_came():
+                await self.tick()
+            pause_s = due - self.clock()
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), due - self.clock())
+                await asyncio.wait_for(stop.wait(), min(pause_s, WAKE_S) if self._sleepers() else pause_s)
 
     async def tick(self) -> dict[str, Decision]:
         """One look at all pools: the decisions by the pools' names. Raises FleetGone, at the last of GONE_LOOKS."""
@@ -65,25 +73,45 @@ class Autoscaler:
         self._gone = 0
         self._tell("the fleet", "")
         for gone in self._pools.keys() - {pool.name for pool in pools}:
-            metrics.forget(self._pools.pop(gone)[0])
+            metrics.forget(self._pools.pop(gone)[0].policy.task_queue)
+        self._woken &= {pool.name for pool in pools if not pool.replicas}
         began_ns, demands = time.time_ns(), await self._observe(pools)
-        decisions = await asyncio.gather(*(self._scale(p, demands.get(p.policy.task_queue), began_ns) for p in pools))
+        decisions = await asyncio.gather(*(self._scale(p, demands.get(p.name), began_ns) for p in pools))
         return {pool.name: decision for pool, decision in zip(pools, decisions, strict=True) if decision}
 
     async def _observe(self, pools: Sequence[Pool]) -> dict[str, Demand]:
-        queues = [QueueTypes(p.policy.task_queue, p.task_types, p.policy.slots_per_replica) for p in pools]
-        demands, problem, limit_s, beat_s = {}, "", OBSERVE_TIMEOUT_S, self.heartbeat_interval_s
+        """Demand by the pool's name."""
+        asks = {name for name, (_, memory) in self._pools.items() if memory.asks}
+        demands, problem = dict[str, Demand](), ""
         try:
-            client = await asyncio.wait_for(self.client_factory(), limit_s)
-            demands = await observe(client, queues, timeout_s=limit_s, heartbeat_interval_s=beat_s, clock=self.clock)
+            client = await asyncio.wait_for(self.client_factory(), CONNECT_TIMEOUT_S)
+            demands = await self.observer.look(client, pools, asks)
         except Exception as error:  # noqa: BLE001 - whatever keeps us from looking, demand is unknown
             problem = str(error) or repr(error)
-        if demands and all(demand.known == "None" for demand in demands.values()):
-            problem = demands[queues[0].task_queue].problem
-        self._tell("Temporal", problem and f"{problem}: all pools keep their replicas")
-        for queue, demand in demands.items() if not problem else ():
-            self._tell(f"demand of {queue}", demand.problem)
-        return demands
+        if len(same := {demand.problem for demand in demands.values()}) == 1:
+            (problem,) = same
+        self._tell("Temporal", problem and f"{problem}: no pool shrinks")
+        for demand in demands.values() if not problem else ():
+            self._tell(f"demand of {demand.task_queue}", demand.problem)
+        return {name: replace(demand, woken=name in self._woken) for name, demand in demands.items()}
+
+    def _sleepers(self) -> list[Pool]:
+        return [pool for pool, _ in self._pools.values() if pool.automatic and not pool.replicas]
+
+    async def _work_came(self) -> bool:
+        """Whether a pool that sleeps is to be looked at now, and not only when its backlog is."""
+        if not (sleepers := self._sleepers()):
+            return False
+        try:
+            client = await asyncio.wait_for(self.client_factory(), CONNECT_TIMEOUT_S)
+            started = await self.observer.starts.read(client)
+        except Exception as error:  # noqa: BLE001 - the backlog wakes them all the same, seconds later
+            started = str(error) or repr(error)
+        self._tell("waking", started if isinstance(started, str) else "")
+        queues = set() if isinstance(started, str) else started
+        woken = {p.name for p in sleepers if not queues.isdisjoint((p.policy.task_queue, *p.wake_with))}
+        self._woken |= woken
+        return bool(woken)
 
     async def _scale(self, pool: Pool, demand: Demand | None, began_ns: int) -> Decision | None:
         _, memory = self._pools.get(pool.name, (pool, Memory()))
@@ -92,7 +120,9 @@ class Autoscaler:
             decision = decide(pool.policy, demand, memory, self.clock(), pool.replicas)
             self._pools[pool.name] = pool, decision.memory
             await asyncio.wait_for(self._apply(pool, demand, decision, began_ns), FLEET_TIMEOUT_S)
-            metrics.record(pool, demand, decision if pool.automatic else replace(decision, replicas=pool.replicas))
+            counts = decision.replicas if pool.automatic else pool.replicas, pool.replicas, pool.ready
+            types = {t.task_type: t for t in demand.types} if demand else dict.fromkeys(pool.task_types, UNKNOWN)
+            metrics.record(pool.policy.task_queue, counts, decision.reason.value, types)
         except Exception as error:  # noqa: BLE001 - one bad pool never stops the others
             problem = f"cannot be scaled or reported: {error!r}"
         self._tell(pool.name, problem)

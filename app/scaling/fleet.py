@@ -27,6 +27,8 @@ class Pool:
     replicas: int
     ready: int
     automatic: bool = True
+    wake_with: tuple[str, ...] = ()
+    """Task queues whose workflows call activities here: what is started there wakes this pool as well."""
 
 
 class FleetGone(RuntimeError):

@@ -9,20 +9,19 @@ signal (a busy queue reads 0 and loses its pods), a target ratio in the place of
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from app.scaling.memory import RATES_S, Memory, learn, remember
 
 if TYPE_CHECKING:
     from app.scaling.demand import Demand, TypeDemand
 
-LASTING_S = 15.0  # slots that were in use for less (or for less than two max_wait_s) may just be clearing a burst
 STATISTICS_AGE_S = 5.0  # of the server's, at most: it caches them
 STEP_DOWN_EVERY_S = 15.0  # statistics and heartbeats must show what one step did before the next; HPA's period
-STUCK_S = 60.0  # twice the span of the server's rates: whatever waits so long beside free slots is not about slots
-LONGEST_S = 3600.0  # a service time beyond it is an hour: its tasks seldom end, and the old ones fade
-KEEP = 0.9  # weight of the past in the service time: an average over about ten samples
+STUCK_S = 2 * RATES_S  # whatever waits so long beside free slots is not about slots
+START_S = 60.0  # without a new worker for so long while some are missing: more replicas would not start either
 
 
 class Reason(StrEnum):
@@ -34,6 +33,8 @@ class Reason(StrEnum):
     WAKE_UP = "WakeUp"  # from 0, because work came
     RATE_LIMITED = "RateLimited"  # not more, because a rate limit holds the tasks back
     NOT_DISPATCHING = "NotDispatching"  # not more, because tasks wait beside idle workers
+    NOT_STARTING = "NotStarting"  # not more, because those that are there do not come to work
+    COUNT_IN_DOUBT = "CountInDoubt"  # more are counted than came: a server that restarts counts twice
     WORK_IN_HAND = "WorkInHand"  # not fewer, because of what the replicas have in hand
     AT_MINIMUM = "AtMinimum"  # fewer would do
     AT_MAXIMUM = "AtMaximum"  # more are needed
@@ -62,31 +63,6 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class TypeMemory:
-    """The past of one task type."""
-
-    used: tuple[tuple[float, int], ...] = ()  # (time, used slots), rising: the first is the least of LASTING_S
-    slots: float = 0.0  # in use, and
-    tasks: float = 0.0  # ended a second: decaying sums
-
-    @property
-    def service_s(self) -> float | None:
-        """Seconds that a task holds its slot (Little's law); None until one has ended."""
-        return self.slots / self.tasks if self.tasks > 0 else None
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What one decision leaves for the next, in the time of `now`; a new pool starts with `Memory()`."""
-
-    types: Mapping[str, TypeMemory] = field(default_factory=dict)
-    needs: tuple[tuple[float, int], ...] = ()  # (time, need), falling: the first is the most of the window
-    staffed_since: float = math.inf  # as many workers as are wanted have been at work
-    calm_since: float = math.inf  # nothing has waited or run
-    shrunk_at: float = -math.inf
-
-
-@dataclass(frozen=True)
 class Decision:
     """Replicas wanted from now on, and why."""
 
@@ -101,6 +77,7 @@ class _Want:
     replicas: int
     reason: Reason
     text: str
+    asks: bool = False
 
     def instead(self, replicas: int, reason: Reason, text: str) -> _Want:
         return _Want(replicas, reason, f"{self.text}; {text}")
@@ -110,52 +87,35 @@ def decide(policy: Policy, demand: Demand | None, memory: Memory, now: float, cu
     """Replicas for a queue of which `current` are wanted at `now` (monotonic seconds). demand None: no fresh answer."""
     if demand is None or demand.known == "None":
         return _hold(policy, demand, memory, now, current)
-    memory = _learn(policy, demand, memory, now, current)
+    memory = learn(policy, demand, memory, now, current)
     wants = [_brake(policy, t, memory, now, current, _need(policy, t, memory)) for t in demand.types]
-    want = _floor(policy, demand, max(wants, key=lambda w: w.replicas))
-    want = _ceiling(policy, want)
-    memory = replace(memory, needs=_remember(policy, memory, want.replicas, now, current))
-    want = _settle(policy, demand, memory, now, current, want)
-    want = _zero(policy, demand, memory, now, current, want)
-    if want.replicas > current:
-        memory = replace(memory, staffed_since=math.inf)
-    elif want.replicas < current:
-        memory = replace(memory, shrunk_at=now)
+    want = _woken(demand, max(wants, key=lambda w: w.replicas))
+    want = _ceiling(policy, _floor(policy, demand, _missing(memory, now, current, want)))
+    memory = replace(memory, needs=remember(policy, memory, want.replicas, now, current))
+    settled = _settle(policy, demand, memory, now, current, want)
+    want = _zero(policy, demand, memory, now, current, settled)
+    memory = replace(
+        memory,
+        staffed_since=math.inf if want.replicas > current else memory.staffed_since,
+        shrunk_at=now if want.replicas < current else memory.shrunk_at,
+        asks=want.asks,
+    )
     return Decision(want.replicas, want.reason, want.text, memory)
 
 
 def _hold(policy: Policy, demand: Demand | None, memory: Memory, now: float, current: int) -> Decision:
     kept = max(current, policy.min_replicas)
-    needs = _remember(policy, memory, kept, now, current)  # not knowing counts as needing what is there
-    memory = replace(memory, needs=needs, calm_since=math.inf, staffed_since=math.inf)
+    needs = remember(policy, memory, kept, now, current)  # not knowing counts as needing what is there
+    memory = replace(memory, needs=needs, calm_since=math.inf, staffed_since=math.inf, missing_since=math.inf)
+    if demand and demand.woken and kept == 0:
+        return Decision(1, Reason.WAKE_UP, f"a workflow was started; {demand.problem}", memory)
     text = f"{demand.problem if demand else 'no fresh answer'}: {kept} stay"
     return Decision(kept, Reason.DEMAND_UNKNOWN, text, memory)
 
 
-def _learn(policy: Policy, demand: Demand, memory: Memory, now: float, current: int) -> Memory:
-    since = now - max(LASTING_S, 2 * policy.max_wait_s)
-    types = dict(memory.types)
-    for t in demand.types:
-        past = types.get(t.task_type, TypeMemory())
-        if t.used_slots is not None:
-            lower = (u for u in past.used if u[0] > since and u[1] < t.used_slots)
-            past = replace(past, used=(*lower, (now, t.used_slots)))
-            if t.processed_per_s is not None and t.used_slots + t.processed_per_s > 0:
-                # Each sample weighs the same: 100 slots that have just filled up have ended nothing yet.
-                size = max(t.used_slots, t.processed_per_s)
-                slots, tasks = past.slots * KEEP + t.used_slots / size, past.tasks * KEEP + t.processed_per_s / size
-                past = replace(past, slots=slots, tasks=max(tasks, slots / LONGEST_S if past.tasks else 0.0))
-        types[t.task_type] = past
-    # Without heartbeats nobody can tell who is at work; then the time since the last growth has to do.
-    staffed = current > 0 and (demand.known == "Partial" or len(demand.running) >= current)
-    calm = demand.calm and (current == 0 or len(demand.running) > 0)
-    staffed_since = min(memory.staffed_since, now) if staffed else math.inf
-    calm_since = min(memory.calm_since, now) if calm else math.inf
-    return replace(memory, types=types, staffed_since=staffed_since, calm_since=calm_since)
-
-
 def _need(policy: Policy, t: TypeDemand, memory: Memory) -> _Want:
-    past, slots, backlog = memory.types[t.task_type], policy.slots_per_replica, t.backlog or 0
+    past, slots = memory.types[t.task_type], policy.slots_per_replica
+    backlog = past.backlog if t.fresh else 0
     # 12 replicas of 10 slots clear a burst, all 120 in use: 80 % of 15 replicas would be asked for just as it ends.
     # What was in use all the last 15 s is the steady load; the burst is counted once, by its backlog.
     steady = past.used[0][1] if past.used and t.used_slots is not None else 0
@@ -168,6 +128,9 @@ def _need(policy: Policy, t: TypeDemand, memory: Memory) -> _Want:
         each = f"{round(past.service_s, 2):g} s each, to be cleared within {policy.max_wait_s:g} s"
     # A workflow task of 1 ms asks for 0.0002 slots, and still for somebody to run it.
     want = max(math.ceil(busy + waiting - 1e-9), math.ceil((t.used_slots or 0) / slots), min(backlog, 1))
+    if backlog and backlog < (t.backlog or 0):
+        text = f"{t.backlog} {t.task_type} tasks are counted, {backlog} can be: needs {want}"
+        return _Want(want, Reason.COUNT_IN_DOUBT, text)
     if backlog:
         return _Want(want, Reason.BACKLOG_WAITING, f"{backlog} {t.task_type} tasks wait, {each}: needs {want}")
     text = f"{t.used_slots} {t.task_type} slots are in use, {steady} steadily: needs {want} at {policy.utilization} %"
@@ -175,22 +138,35 @@ def _need(policy: Policy, t: TypeDemand, memory: Memory) -> _Want:
 
 
 def _brake(policy: Policy, t: TypeDemand, memory: Memory, now: float, current: int, want: _Want) -> _Want:
+    backlog = memory.types[t.task_type].backlog if t.fresh else 0
     age_s, staffed_s = t.backlog_age_s or 0.0, now - memory.staffed_since
     # 40 activities wait for a handler that no worker has: 9 of 10 slots are free, and for 30 s none was dispatched.
     free = t.used_slots is not None and (t.used_slots < (t.total_slots or 0) or not t.total_slots)
     stuck = free and t.dispatch_rate == 0 and not t.processed_per_s
-    if t.backlog and stuck and min(age_s, staffed_s) >= STUCK_S:
-        running = max(_need(policy, replace(t, backlog=0), memory).replicas, 1)
+    if backlog and stuck and min(age_s, staffed_s) >= STUCK_S:
+        running = max(_need(policy, replace(t, stats_age_s=math.inf), memory).replicas, 1)
         return want.instead(running, Reason.NOT_DISPATCHING, "none is taken though slots are free: a handler missing?")
     # A pod that starts in 20 s lets the oldest task wait 20 s: one more at each look would be ten too many, so the
     # replicas there are get max_wait_s of work first, and the statistics the time to show it.
-    if t.backlog and not stuck and want.replicas <= current and age_s > policy.max_wait_s:
+    if backlog and not stuck and want.replicas <= current and age_s > policy.max_wait_s:
         least = current + (staffed_s - STATISTICS_AGE_S > policy.max_wait_s)
         want = want.instead(least, Reason.WAIT_TOO_LONG, f"the oldest for {age_s:.0f} s: at least {least}")
     allowed = max(current, 1)  # a limit may slow a queue down, not put it to sleep
     if t.rate_limited and want.replicas > allowed:
         want = want.instead(allowed, Reason.RATE_LIMITED, f"a rate limit is at work: not more than {allowed}")
     return want
+
+
+def _woken(demand: Demand, want: _Want) -> _Want:
+    return _Want(1, Reason.WAKE_UP, "a workflow was started") if demand.woken and not want.replicas else want
+
+
+def _missing(memory: Memory, now: float, current: int, want: _Want) -> _Want:
+    waited_s = now - memory.missing_since
+    if want.replicas <= current or waited_s < START_S:
+        return want
+    text = f"{memory.workers} of {current} are at work, no new one for {waited_s:.0f} s: not more than {current}"
+    return want.instead(current, Reason.NOT_STARTING, text)
 
 
 def _floor(policy: Policy, demand: Demand, want: _Want) -> _Want:
@@ -210,27 +186,25 @@ def _ceiling(policy: Policy, want: _Want) -> _Want:
     return want if want.replicas <= most else want.instead(most, Reason.AT_MAXIMUM, f"maximum is {most}")
 
 
-def _remember(policy: Policy, memory: Memory, need: int, now: float, current: int) -> tuple[tuple[float, int], ...]:
-    # A new autoscaler has seen nothing of the last 300 s: what it finds counts as needed, or each restart would shrink.
-    past = memory.needs or ((now, current),)
-    higher = (n for n in past if n[0] > now - policy.stabilization_window_s and n[1] > need)
-    return (*higher, (now, need))
-
-
 def _settle(policy: Policy, demand: Demand, memory: Memory, now: float, current: int, want: _Want) -> _Want:
     # 10 replicas and a maximum lowered to 4: 4 at once. A maximum is an order and waits for no evidence.
     top, window_s = min(current, policy.max_replicas), policy.stabilization_window_s
     if want.replicas >= top:
         return want
     if demand.known != "Full" or not demand.running:
-        return want.instead(top, Reason.DEMAND_UNKNOWN, f"{demand.problem or 'no worker has reported'}: {top} stay")
+        why = demand.problem or ("statistics are still to come" if demand.running else "no worker has reported")
+        return want.instead(top, Reason.DEMAND_UNKNOWN, f"{why}: {top} stay")
     # 20 replicas at 25 %: 15, 12, 9, 7, 6, 5, 4, and from there one by one, where 25 % is less than a replica.
     lowest = max(want.replicas, memory.needs[0][1], current - max(1, current * policy.max_percent // 100))
-    if lowest < top and now - memory.shrunk_at >= min(STEP_DOWN_EVERY_S, window_s):
+    due = now - memory.shrunk_at >= min(STEP_DOWN_EVERY_S, window_s)
+    if lowest < top and due and (leaving := len(demand.workers) - len(demand.running)):
+        return want.instead(top, Reason.STABILIZING, f"{top} stay while {leaving} workers still leave")
+    if lowest < top and due and demand.fresh:
         return want.instead(lowest, Reason.DEMAND_FELL, f"one step down from {current} to {lowest}")
     if top < current:
         return want.instead(top, Reason.AT_MAXIMUM, f"maximum is {top}")
-    return want.instead(top, Reason.STABILIZING, f"{top} stay until that has lasted {window_s:g} s")
+    text = f"{top} stay until that has lasted {window_s:g} s"
+    return replace(want.instead(top, Reason.STABILIZING, text), asks=lowest < top and due)
 
 
 def _zero(policy: Policy, demand: Demand, memory: Memory, now: float, current: int, want: _Want) -> _Want:
@@ -241,9 +215,10 @@ def _zero(policy: Policy, demand: Demand, memory: Memory, now: float, current: i
         return replace(want, reason=Reason.WAKE_UP if want.replicas else asleep)
     calm_s = max(0.0, now - memory.calm_since)
     # The window keeps the others; the last one is kept by idle_s alone, or an idle_s of 5 would mean 300.
-    if current == 1 and memory.calm_since <= now - policy.idle_s:
+    rested = current == 1 and memory.calm_since <= now - policy.idle_s
+    if rested and demand.fresh:
         return _Want(0, Reason.IDLE, f"nothing has waited or run for {calm_s:.0f} s")
     if want.replicas == 0 or (current == 1 and want.reason is Reason.STABILIZING):
         text = f"nothing waits or runs: the last replica leaves when it was so for {policy.idle_s:g} s"
-        return _Want(1, Reason.LAST_REPLICA if current == 1 else Reason.DEMAND_FELL, text)
+        return _Want(1, Reason.LAST_REPLICA if current == 1 else Reason.DEMAND_FELL, text, asks=rested)
     return want

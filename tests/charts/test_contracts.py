@@ -18,7 +18,8 @@ from app.core.config.model import ScalingSettings
 from app.operator import workerpool
 from app.operator.ownership import Control, Mode
 from app.operator.status import Seen, pool_status
-from app.scaling.policy import Decision, Memory, Reason
+from app.scaling.memory import Memory
+from app.scaling.policy import Decision, Reason
 from tests.charts.render import CHART, ENVIRONMENTS, ROOT, Helm
 
 pytestmark = pytest.mark.charts

@@ -21,6 +21,7 @@ from tests.parts.authority import Authority, Certificate
 from tests.parts.grpc_proxy import Proxy, grpc_proxy
 from tests.scaling.looks import POLICY
 from tests.scaling.test_autoscaler import fleet_of
+from tests.scaling.work import observer
 
 
 @pytest.fixture(autouse=True)
@@ -253,7 +254,7 @@ def test_the_next_look_of_an_autoscaler_uses_what_was_renewed(
 ) -> None:
     async def look_twice() -> None:
         service = TemporalClientService(settings(front.address, tls=tls(authority, own)))
-        autoscaler = Autoscaler(service.get_client, fleet_of(POLICY), poll_s=1, heartbeat_interval_s=1)
+        autoscaler = Autoscaler(service.get_client, fleet_of(POLICY), observer(), poll_s=1)
         await autoscaler.tick()
         become(own, authority.issue("renewed"))
         await autoscaler.tick()

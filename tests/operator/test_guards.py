@@ -17,7 +17,8 @@ from app.operator.fleet import KubernetesFleet
 from app.operator.kube import MANAGER, Kube
 from app.operator.objects import RELIST_S, Objects
 from app.operator.workerpool import INSTANCE_LABEL
-from app.scaling.policy import Memory, decide
+from app.scaling.memory import Memory
+from app.scaling.policy import decide
 from tests.cluster.client import Cluster
 from tests.cluster.tools import tool
 from tests.local.dev_fleet import ROOT

@@ -19,7 +19,8 @@ from app.operator.kube import Kube
 from app.operator.objects import Objects
 from app.operator.workerpool import POOL_LABEL
 from app.scaling.fleet import Pool
-from app.scaling.policy import Decision, Memory, Reason
+from app.scaling.memory import Memory
+from app.scaling.policy import Decision, Reason
 
 OURS = "workerfleet-operator"
 CREATED = "2026-01-01T00:00:00Z"

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from app.scaling.demand import Demand, TypeDemand, WorkerLoad
-from app.scaling.policy import Decision, Memory, Policy, TypeMemory, decide
+from app.scaling.fleet import Pool
+from app.scaling.memory import Memory, TypeMemory
+from app.scaling.policy import Decision, Policy, decide
 
 POLL_S = 2.0
 POLICY = Policy(
@@ -27,6 +29,12 @@ SECOND_TASKS = Memory(types={"activity": TypeMemory(slots=9, tasks=9)})
 """A memory that knows: an activity takes 1 s."""
 
 
+def pool_of(task_queue: str, *task_types: str, replicas: int = 0, slots: int = 10) -> Pool:
+    """A pool that does nothing unusual, named like its queue."""
+    policy = replace(POLICY, task_queue=task_queue, slots_per_replica=slots)
+    return Pool(task_queue, policy, task_types or ("workflow", "activity"), replicas, ready=replicas)
+
+
 def seen(
     backlog: int | None = 0,
     used: int | None = 0,
@@ -39,6 +47,8 @@ def seen(
     limited: bool = False,
     draining: int = 0,
     kind: str = "activity",
+    stats_age_s: float = 0,
+    woken: bool = False,
 ) -> Demand:
     """Demand of one task type, its used slots dealt out to the workers; `draining`: more of them, one slot each."""
     held = [len(range(i, used or 0, workers)) for i in range(workers)]
@@ -54,9 +64,10 @@ def seen(
         used_slots=used,
         total_slots=None if used is None else workers * 10,
         processed_per_s=done,
+        stats_age_s=stats_age_s,
     )
     problem = "a call failed" if None in (backlog, used) else ""
-    return Demand("orders", (one,), () if used is None else tuple(loads), 0.0, problem)
+    return Demand("orders", (one,), () if used is None else tuple(loads), 0.0, problem, woken)
 
 
 def once(demand: Demand | None, current: int, policy: Policy = POLICY, memory: Memory | None = None) -> Decision:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from app.scaling.demand import Demand, TypeDemand, WorkerLoad
-from app.scaling.policy import Memory, Policy, Reason, decide
+from app.scaling.memory import Memory
+from app.scaling.policy import Policy, Reason, decide
 
 STEP_S = 0.1
 CACHE_S = 5.0

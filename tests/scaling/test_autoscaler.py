@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+import grpc  # type: ignore[import-untyped]
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -22,11 +23,12 @@ from app.scaling.autoscaler import Autoscaler
 from app.scaling.demand import Demand
 from app.scaling.fleet import FleetGone, Pool
 from app.scaling.policy import Decision, Policy, Reason
+from tests.parts.grpc_proxy import Proxy, grpc_proxy
 from tests.parts.temporal import freeze
 
 from .conftest import OwnServer
 from .looks import POLICY, SLEEPY
-from .work import HEARTBEAT_S, connect, look, new_queue, of, pod, start, until
+from .work import connect, look, new_queue, observer, of, pod, start, until
 
 
 @dataclass
@@ -69,7 +71,7 @@ def autoscaler_of(client: Client | Exception, fleet: SimulatedFleet, poll_s: flo
             raise client
         return client
 
-    return Autoscaler(factory, fleet, poll_s=poll_s, heartbeat_interval_s=HEARTBEAT_S)
+    return Autoscaler(factory, fleet, observer(timeout_s=2), poll_s=poll_s)
 
 
 async def backlog(client: Client, queue: str, count: int) -> None:
@@ -167,7 +169,7 @@ def test_idle_workers_are_named_as_spare(temporal_address: str) -> None:
 
 
 def test_a_temporal_out_of_reach_holds_all_pools_and_is_told_once(
-    own_server: OwnServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    own_server: OwnServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "app.scaling")
 
@@ -175,23 +177,22 @@ def test_a_temporal_out_of_reach_holds_all_pools_and_is_told_once(
         first, second = new_queue(), new_queue()
         fleet = fleet_of(replace(POLICY, task_queue=first), replace(POLICY, task_queue=second), replicas=3)
         autoscaler = autoscaler_of(await connect(own_server.address), fleet)
+        autoscaler.observer = observer(timeout_s=0.5)
         await autoscaler.tick()
         assert metric("backlog_tasks", first, task_type="workflow") == 0
         freeze(own_server.process)
-        monkeypatch.setattr(autoscaler_module, "OBSERVE_TIMEOUT_S", 0.5)
         try:
             for _ in range(3):
                 held = await autoscaler.tick()
                 assert {(d.replicas, d.reason) for d in held.values()} == {(3, Reason.DEMAND_UNKNOWN)}
         finally:
             os.killpg(own_server.process.pid, signal.SIGCONT)
-            monkeypatch.undo()
-        assert metric("backlog_tasks", first, task_type="workflow") is None
+        assert metric("used_slots", first, task_type="workflow") is None
         assert metric("desired_replicas", first) == 3
         await until(lambda: one_look(autoscaler, fleet), lambda d: d.known == "Full")
         assert fleet.scaled == []
-        problem = "ListWorkers: no answer within 0.5 s; DescribeTaskQueue: no answer within 0.5 s"
-        assert caplog.messages == [f"Temporal: {problem}: all pools keep their replicas", "Temporal: works again"]
+        problem = "ListWorkers: no answer within 0.5 s"
+        assert caplog.messages == [f"Temporal: {problem}: no pool shrinks", "Temporal: works again"]
 
     asyncio.run(run())
 
@@ -214,6 +215,77 @@ def test_a_queue_that_cannot_be_read_is_told_once(temporal_address: str, caplog:
         assert message.startswith(f"demand of {bad}: DescribeTaskQueue: ")
 
     asyncio.run(run())
+
+
+class TestWaking:
+    @staticmethod
+    async def woken(temporal_address: str, fleet: SimulatedFleet, queue: str) -> float:
+        """Seconds from the start of a workflow on `queue` until the first replicas of the fleet; looks are rare."""
+        client, stop = await connect(temporal_address), asyncio.Event()
+        running = asyncio.create_task(autoscaler_of(client, fleet, poll_s=60).run(stop))
+        while len(fleet.reports) < len(fleet.held):
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(autoscaler_module.WAKE_S + 0.2)
+        begin = time.monotonic()
+        await start(client, queue, "quick", 1)
+        try:
+            while not fleet.scaled:
+                assert time.monotonic() - begin < 20, "not woken"
+                await asyncio.sleep(0.02)
+            return time.monotonic() - begin
+        finally:
+            stop.set()
+            await running
+
+    def test_a_workflow_wakes_its_queue_and_no_other_between_two_looks(self, temporal_address: str) -> None:
+        first, second = new_queue(), new_queue()
+        fleet = fleet_of(*(replace(SLEEPY, task_queue=queue) for queue in (first, second)))
+        asyncio.run(self.woken(temporal_address, fleet, first))
+        assert fleet.scaled == [(first, 1, [])]
+        assert {d.reason for _, d in fleet.reports[2:]} == {Reason.WAKE_UP, Reason.IDLE}
+
+    def test_queues_that_its_workflows_call_wake_with_it(self, temporal_address: str) -> None:
+        first, second = new_queue(), new_queue()
+        fleet = fleet_of(replace(SLEEPY, task_queue=second))
+        fleet.held[second] = replace(fleet.held[second], wake_with=(first,))
+        asyncio.run(self.woken(temporal_address, fleet, first))
+        assert fleet.scaled == [(second, 1, [])]
+
+    def test_nobody_asks_for_starts_while_no_pool_sleeps(self, temporal_address: str) -> None:
+        async def run(front: Proxy) -> None:
+            fleet, stop = fleet_of(replace(POLICY, task_queue=new_queue()), replicas=1), asyncio.Event()
+            running = asyncio.create_task(autoscaler_of(await connect(front.address), fleet, poll_s=60).run(stop))
+            await asyncio.sleep(2 * autoscaler_module.WAKE_S)
+            assert (front.calls["ListWorkers"], front.calls["ListWorkflowExecutions"]) == (1, 0)
+            stop.set()
+            await running
+
+        with grpc_proxy(temporal_address) as front:
+            asyncio.run(run(front))
+
+    def test_without_visibility_the_backlog_wakes_it(
+        self, temporal_address: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def run(front: Proxy) -> None:
+            queue = new_queue()
+            client, fleet = await connect(front.address), fleet_of(replace(SLEEPY, task_queue=queue))
+            stop = asyncio.Event()
+            running = asyncio.create_task(autoscaler_of(client, fleet, poll_s=1.5).run(stop))
+            await asyncio.sleep(3)
+            await start(client, queue, "quick", 1)
+            while not fleet.scaled:
+                await asyncio.sleep(0.05)
+            stop.set()
+            await running
+            assert fleet.scaled == [(queue, 1, [])]
+
+        with (
+            grpc_proxy(temporal_address) as front,
+            front.answering("ListWorkflowExecutions", grpc.StatusCode.PERMISSION_DENIED),
+        ):
+            asyncio.run(asyncio.wait_for(run(front), 30))
+        (told,) = caplog.messages[:1]
+        assert told.startswith("waking: ListWorkflowExecutions: ")
 
 
 def test_an_idle_pool_falls_asleep(temporal_address: str) -> None:

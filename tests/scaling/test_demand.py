@@ -8,18 +8,24 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Container
+from dataclasses import dataclass
 
 import pytest
 from temporalio.client import Client
 from temporalio.worker import Worker
 
 from app.core.ports import free_port
-from app.scaling import demand as demand_module
-from app.scaling.demand import QueueTypes, observe
+from app.core.services.temporal import task_queues
+from app.core.services.temporal.task_queues import Asking
+from app.scaling.demand import Observer
+from app.scaling.fleet import Pool
+from tests.parts.grpc_proxy import Proxy, grpc_proxy
 from tests.parts.temporal import freeze
 
 from .conftest import OwnServer
-from .work import HEARTBEAT_S, Many, connect, look, new_queue, of, pod, quick, start, until
+from .looks import pool_of
+from .work import HEARTBEAT_S, Many, connect, look, new_queue, observer, of, pod, quick, start, until
 
 
 def test_the_backlog_of_a_queue_that_nobody_polls_is_read(temporal_address: str) -> None:
@@ -99,17 +105,33 @@ def test_a_killed_worker_is_forgotten_within_seconds(temporal_address: str) -> N
     doomed = subprocess.Popen([sys.executable, "-m", "tests.scaling.work", temporal_address, queue])
 
     async def run() -> None:
-        client = await connect(temporal_address)
+        client, by = await connect(temporal_address), observer()
         try:
             await start(client, queue, "hold", 3)
-            await until(lambda: look(client, queue), lambda d: of(d, "activity").used_slots == 3)
+            await until(lambda: look(client, queue, by=by), lambda d: of(d, "activity").used_slots == 3)
         finally:
             doomed.kill()
             doomed.wait()
         killed = time.monotonic()
-        seen = await until(lambda: look(client, queue), lambda d: not d.workers)
+        seen = await until(lambda: look(client, queue, by=by), lambda d: not d.workers)
         assert of(seen, "activity").used_slots == 0
         assert 3 < time.monotonic() - killed < 9
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("jump_s", [3600, -3600])
+def test_a_clock_that_jumps_makes_no_worker_look_gone(
+    temporal_address: str, monkeypatch: pytest.MonkeyPatch, jump_s: int
+) -> None:
+    async def run() -> None:
+        client, queue, by = await connect(temporal_address), new_queue(), observer()
+        async with pod(temporal_address, queue):
+            await until(lambda: look(client, queue, by=by), lambda d: len(d.running) == 1)
+            now = time.time
+            monkeypatch.setattr(time, "time", lambda: now() + jump_s)
+            (load,) = (await look(client, queue, by=by)).running
+            assert load.heartbeat_age_s < 3 * HEARTBEAT_S
 
     asyncio.run(run())
 
@@ -128,7 +150,7 @@ def test_the_workers_of_one_process_are_one_worker(temporal_address: str) -> Non
 
 
 def test_workers_are_read_page_by_page(temporal_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demand_module, "PAGE_SIZE", 1)
+    monkeypatch.setattr(task_queues, "PAGE_SIZE", 1)
 
     async def run() -> None:
         client, queue = await connect(temporal_address), new_queue()
@@ -152,9 +174,9 @@ def test_a_rate_limit_is_seen(temporal_address: str) -> None:
 def test_a_queue_that_cannot_be_read_does_not_hide_the_others(temporal_address: str) -> None:
     async def run() -> None:
         good, bad = new_queue(), "q" * 2000
-        queues = [QueueTypes(good, ("workflow",)), QueueTypes(bad, ("workflow",))]
+        queues = [pool_of(good, "workflow"), pool_of(bad, "workflow")]
         client = await connect(temporal_address)
-        seen = await observe(client, queues, timeout_s=5, heartbeat_interval_s=HEARTBEAT_S)
+        seen = await observer().look(client, queues)
         assert (seen[good].known, seen[bad].known) == ("Full", "Partial")
         assert of(seen[bad], "workflow").backlog is None
         assert seen[bad].problem.startswith("DescribeTaskQueue: ")
@@ -162,31 +184,133 @@ def test_a_queue_that_cannot_be_read_does_not_hide_the_others(temporal_address: 
     asyncio.run(run())
 
 
-def test_statistics_that_are_not_needed_are_not_asked_for(temporal_address: str) -> None:
-    async def run() -> None:
-        queue = new_queue()
-        client = await connect(temporal_address)
-        seen = await observe(
-            client,
-            [QueueTypes(queue, ("workflow",))],
-            timeout_s=5,
-            heartbeat_interval_s=HEARTBEAT_S,
-            need_stats=lambda asked: asked != queue,
-        )
-        assert (seen[queue].known, seen[queue].problem) == ("Partial", "")
+class TestStarts:
+    def test_a_start_is_told_once_and_by_queue(self, temporal_address: str) -> None:
+        async def run() -> None:
+            client, first, second, by = await connect(temporal_address), new_queue(), new_queue(), observer()
+            await start(client, first, "quick", 1)
+            assert await by.starts.read(client) == set(), "what was started before is no news"
+            await start(client, first, "quick", 1)
+            await start(client, second, "quick", 1)
+            assert await told(by, client) >= {first, second}
+            assert not {first, second} & await told(by, client, seconds=1)
 
-    asyncio.run(run())
+        async def told(by: Observer, client: Client, seconds: float = 3) -> set[str]:
+            queues, end = set[str](), time.monotonic() + seconds
+            while time.monotonic() < end:
+                started = await by.starts.read(client)
+                assert isinstance(started, set)
+                queues |= started
+                await asyncio.sleep(0.2)
+            return queues
+
+        asyncio.run(run())
+
+    def test_what_was_started_while_nobody_asked_is_no_news(self, temporal_address: str) -> None:
+        async def run() -> None:
+            client, queue, clock = await connect(temporal_address), new_queue(), Clock()
+            by = Observer(Asking(timeout_s=5, clock=clock), HEARTBEAT_S)
+            await by.starts.read(client)
+            await start(client, queue, "quick", 1)
+            clock.now += 60
+            assert await by.starts.read(client) == set()
+            clock.now += 1
+            assert await by.starts.read(client) == set()
+
+        asyncio.run(run())
+
+    def test_a_server_that_is_not_there_is_told(self) -> None:
+        async def run() -> None:
+            client = await Client.connect(f"127.0.0.1:{free_port('127.0.0.1')}", lazy=True)
+            assert str(await observer(timeout_s=2).starts.read(client)).startswith("ListWorkflowExecutions: ")
+
+        asyncio.run(run())
+
+
+class TestQuestions:
+    """How often a queue's statistics are asked for, as its fast signal tells."""
+
+    @staticmethod
+    async def asked(front: Proxy, by: Observer, clock: Clock, client: Client, pool: Pool, asks: Container[str]) -> int:
+        """Calls of DescribeTaskQueue in a minute, with a look each 3 s."""
+        before = front.calls["DescribeTaskQueue"]
+        for _ in range(20):
+            clock.now += 3
+            await by.look(client, [pool], asks)
+        return front.calls["DescribeTaskQueue"] - before
+
+    @pytest.mark.parametrize(
+        ("replicas", "asks", "held", "least", "most"),
+        [
+            pytest.param(0, False, None, 9, 12, id="asleep"),
+            pytest.param(1, False, None, 9, 12, id="its pod has not come yet"),
+            pytest.param(1, False, 1, 1, 2, id="slots are free"),
+            pytest.param(1, False, 5, 9, 12, id="no slot is free"),
+            pytest.param(1, True, 1, 9, 12, id="about to shrink"),
+        ],
+    )
+    def test_of_each_type_in_a_minute(
+        self, temporal_address: str, replicas: int, asks: bool, held: int | None, least: int, most: int
+    ) -> None:
+        async def run(front: Proxy) -> int:
+            client, name, clock = await connect(front.address), new_queue(), Clock()
+            by = Observer(Asking(timeout_s=5, clock=clock), 1000.0)
+            mine, asking = pool_of(name, "activity", replicas=replicas), {name} if asks else set[str]()
+            if held is None:
+                return await self.asked(front, by, clock, client, mine, asking)
+            async with pod(temporal_address, name, slots=5):
+                await start(client, name, "hold", held)
+                await until(lambda: look(client, name), lambda d: of(d, "activity").used_slots == held)
+                await by.look(client, [mine])
+                return await self.asked(front, by, clock, client, mine, asking)
+
+        with grpc_proxy(temporal_address) as front:
+            assert least <= asyncio.run(run(front)) <= most
+
+    def test_a_fleet_too_large_for_the_budget_is_seen_in_turn_and_the_neediest_first(
+        self, temporal_address: str
+    ) -> None:
+        async def run() -> None:
+            client, clock = await connect(temporal_address), Clock()
+            by = Observer(Asking(per_s=2, timeout_s=5, clock=clock), HEARTBEAT_S)
+            names = [new_queue() for _ in range(20)]
+            # 2 a second over 3 s, less one for ListWorkers: 5 of 20.
+            pools = [pool_of(name, "workflow") for name in names]
+            seen = await by.look(client, pools, {names[-1]})
+            known = {name for name, demand in seen.items() if demand.known == "Full"}
+            assert len(known) == 5
+            assert names[-1] in known
+            assert {d.problem for d in seen.values()} == {""}
+            for _ in range(8):
+                clock.now += 3
+                seen = await by.look(client, pools, {names[-1]})
+            assert {d.known for d in seen.values()} == {"Full"}
+            ages = {name: d.types[0].stats_age_s or 0 for name, d in seen.items()}
+            assert ages.pop(names[-1]) <= 6, "it has its turn each time"
+            assert max(ages.values()) > 6
+
+        asyncio.run(run())
+
+
+@dataclass
+class Clock:
+    """Time that a test moves."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def test_a_server_that_hangs_is_unknown_demand_in_time(own_server: OwnServer) -> None:
     async def run() -> None:
         client = await connect(own_server.address)
-        queues = [QueueTypes(f"q{i}", ("workflow", "activity")) for i in range(30)]
-        await observe(client, queues, timeout_s=5, heartbeat_interval_s=HEARTBEAT_S)
+        queues = [pool_of(f"q{i}") for i in range(30)]
+        await observer().look(client, queues)
         freeze(own_server.process)
         try:
             began = time.monotonic()
-            seen = await observe(client, queues, timeout_s=1, heartbeat_interval_s=HEARTBEAT_S)
+            seen = await observer(timeout_s=1).look(client, queues)
             # One after the other, or eight at a time, 61 calls would take a minute, or eight seconds.
             assert time.monotonic() - began < 4
             assert {d.known for d in seen.values()} == {"None"}

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from app.scaling.demand import Demand
-from app.scaling.policy import Memory, Reason, TypeMemory, decide
+from app.scaling.memory import Memory, TypeMemory
+from app.scaling.policy import Reason, decide
 
 from .looks import POLICY, POLL_S, SECOND_TASKS, SLEEPY, live, once, replicas, seen
 
@@ -90,7 +91,7 @@ class TestGrowth:
 
     def test_slots_that_clear_a_burst_do_not_ask_for_more(self) -> None:
         memory = live(seen(used=4, done=4.0), 1, 60, memory=SECOND_TASKS)[-1].memory
-        burst = decide(POLICY, seen(500, 10, done=10.0), memory, 1062.0, 1)
+        burst = decide(POLICY, seen(500, 10, add=17.0, done=10.0), memory, 1062.0, 1)
         clearing = live(seen(0, 110, workers=11, done=110.0), burst.replicas, 10, memory=burst.memory, start=1064.0)
         assert replicas([burst, *clearing]) == [11]
         assert {d.reason for d in clearing} == {Reason.SLOTS_BUSY}
@@ -196,7 +197,8 @@ class TestFloorAndCeiling:
 
     def test_draining_workers_are_no_floor(self) -> None:
         long = replace(POLICY, long_activities=True)
-        assert live(lambda n: seen(workers=n, draining=3), 5, 3600, long)[-1].replicas == 1
+        leaving = live(seen(workers=5, draining=3), 5, 3600, long)[-1]
+        assert live(lambda n: seen(workers=n), 5, 3600, long, leaving.memory, 4602.0)[-1].replicas == 1
 
 
 class TestWindowAndStep:
@@ -221,6 +223,20 @@ class TestWindowAndStep:
         decisions = live(lambda n: seen(workers=n), 20, 3600)
         first, second = (next(i for i, d in enumerate(decisions) if d.replicas <= n) for n in (15, 12))
         assert (second - first) * POLL_S == 16
+
+    def test_the_next_step_waits_until_those_that_leave_are_gone(self) -> None:
+        leaving = live(seen(workers=5, draining=1), 5, 3600)[-1]
+        assert (leaving.replicas, leaving.reason) == (5, Reason.STABILIZING)
+        assert leaving.message.endswith("5 stay while 1 workers still leave")
+        assert decide(POLICY, seen(workers=5), leaving.memory, 4602.0, 5).replicas == 4
+
+    def test_old_statistics_take_no_replica_away_and_are_asked_for(self) -> None:
+        waiting = live(seen(workers=5, stats_age_s=30), 5, 298)[-1]
+        assert not waiting.memory.asks, "the window is not over"
+        due = live(seen(workers=5, stats_age_s=30), 5, 3600)[-1]
+        assert (due.replicas, due.reason, due.memory.asks) == (5, Reason.STABILIZING, True)
+        fresh = decide(POLICY, seen(workers=5, stats_age_s=3), due.memory, 4602.0, 5)
+        assert (fresh.replicas, fresh.memory.asks) == (4, False)
 
     def test_without_a_window_shrinking_is_immediate(self) -> None:
         quick = replace(POLICY, stabilization_window_s=0, max_percent=50)
@@ -258,6 +274,11 @@ class TestZero:
     def test_a_queue_stays_awake_while(self, demand: Demand | None) -> None:
         assert live(demand, 1, 3600, SLEEPY)[-1].replicas == 1
 
+    def test_old_statistics_take_no_last_replica_away_and_are_asked_for(self) -> None:
+        due = live(seen(stats_age_s=30), 1, 700, SLEEPY)[-1]
+        assert (due.replicas, due.reason, due.memory.asks) == (1, Reason.LAST_REPLICA, True)
+        assert decide(SLEEPY, seen(stats_age_s=3), due.memory, 1702.0, 1).replicas == 0
+
     def test_one_unknown_look_starts_the_calm_anew(self) -> None:
         calm = live(seen(), 1, 590, SLEEPY)
         unknown = decide(SLEEPY, None, calm[-1].memory, 1592.0, 1)
@@ -275,9 +296,63 @@ class TestZero:
         decision = once(seen(backlog, 0, workers=0), 0, SLEEPY)
         assert (decision.replicas, decision.reason) == (want, Reason.WAKE_UP)
 
+    @pytest.mark.parametrize(
+        "demand",
+        [
+            pytest.param(seen(workers=0, woken=True), id="its backlog is not shown yet"),
+            pytest.param(seen(None, 0, workers=0, woken=True), id="its backlog cannot be read"),
+            pytest.param(seen(None, None, woken=True), id="nothing can be read"),
+        ],
+    )
+    def test_the_start_of_a_workflow_wakes_it_at_once(self, demand: Demand) -> None:
+        decision = once(demand, 0, SLEEPY)
+        assert (decision.replicas, decision.reason) == (1, Reason.WAKE_UP)
+        assert "a workflow was started" in decision.message
+
     def test_a_sleeping_queue_without_work_sleeps_on(self) -> None:
         decision = once(seen(workers=0), 0, SLEEPY)
         assert (decision.replicas, decision.reason) == (0, Reason.IDLE)
+
+
+class TestDoubt:
+    def test_a_count_that_doubles_while_nothing_is_added_does_not_count(self) -> None:
+        # What a server that restarts tells of 200 waiting tasks.
+        before = once(seen(200, 10), 1, memory=SECOND_TASKS)
+        doubled = decide(POLICY, seen(400, 10), before.memory, 1006.0, before.replicas)
+        assert (before.replicas, doubled.replicas, doubled.reason) == (6, 6, Reason.COUNT_IN_DOUBT)
+        assert doubled.message.startswith("400 activity tasks are counted, 210 can be: needs ")
+
+    def test_nor_do_looks_that_failed_meanwhile_make_it_true(self) -> None:
+        before = once(seen(200, 10), 1, memory=SECOND_TASKS)
+        away = decide(POLICY, None, before.memory, 1003.0, before.replicas)
+        assert decide(POLICY, seen(400, 10), away.memory, 1012.0, 6).replicas == 6
+
+    def test_what_was_added_counts(self) -> None:
+        before = once(seen(200, 10), 1, memory=SECOND_TASKS)
+        more = decide(POLICY, seen(400, 10, add=7.0), before.memory, 1006.0, before.replicas)
+        assert (more.replicas, more.reason) == (10, Reason.BACKLOG_WAITING)
+
+    def test_after_more_than_the_span_of_the_rates_there_is_nothing_to_compare_with(self) -> None:
+        before = once(seen(200, 10), 1, memory=SECOND_TASKS)
+        assert decide(POLICY, seen(400, 10), before.memory, 1031.0, before.replicas).replicas == 10
+
+    def test_old_statistics_ask_for_no_replica(self) -> None:
+        assert once(seen(500, 5, stats_age_s=13), 1).replicas == 1
+        assert once(seen(500, 5, stats_age_s=9), 1).replicas == 20
+
+
+class TestMissing:
+    def test_replicas_that_do_not_start_stop_the_growth(self) -> None:
+        growing = live(seen(500, 10, add=20.0, workers=1), 1, 60, replace(POLICY, max_replicas=5))
+        assert growing[-1].replicas == 5
+        more = live(seen(500, 10, add=20.0, workers=1), 5, 8, POLICY, growing[-1].memory, 1062.0)
+        assert {(d.replicas, d.reason) for d in more} == {(5, Reason.NOT_STARTING)}
+        assert "1 of 5 are at work, no new one for 60 s: not more than 5" in [d.message.split("; ")[-1] for d in more]
+
+    def test_each_one_that_comes_gives_the_others_time(self) -> None:
+        growing = live(seen(500, 10, add=20.0, workers=1), 1, 60, replace(POLICY, max_replicas=5))
+        came = live(seen(500, 10, add=20.0, workers=2), 5, 8, POLICY, growing[-1].memory, 1062.0)
+        assert came[-1].replicas == 20
 
 
 def test_every_reason_is_tested() -> None:

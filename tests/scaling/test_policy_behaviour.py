@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.scaling.demand import Demand, TypeDemand, WorkerLoad
-from app.scaling.policy import Decision, Memory, Policy, Reason, decide
+from app.scaling.memory import Memory
+from app.scaling.policy import Decision, Policy, Reason, decide
 
 from .looks import POLICY, SECOND_TASKS, SLEEPY
 from .simulated import simulate
@@ -144,7 +145,17 @@ def test_constant_demand_comes_to_rest(
         used = min(load, current * slots)
         # Full slots beside a task that no free slot takes are a riddle that has no number: there, tasks are dispatched.
         dispatched, ended = (1.0, done) if load else (done, 0.0)
-        one = TypeDemand("activity", backlog, age_s, 0.0, dispatched, limited, used, current * slots, ended)
+        one = TypeDemand(
+            "activity",
+            backlog=backlog,
+            backlog_age_s=age_s,
+            add_rate=0.0,
+            dispatch_rate=dispatched,
+            rate_limited=limited,
+            used_slots=used,
+            total_slots=current * slots,
+            processed_per_s=ended,
+        )
         workers = tuple(WorkerLoad(f"pod-{i}", len(range(i, used, current)), 10, False, 0.1) for i in range(current))
         decision = decide(policy, Demand("q", (one,), workers, now), memory, now, current)
         memory, current, now = decision.memory, decision.replicas, now + 5

@@ -21,7 +21,10 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import Worker
 
-from app.scaling.demand import Demand, QueueTypes, TypeDemand, observe
+from app.core.services.temporal.task_queues import Asking
+from app.scaling.demand import Demand, Observer, TypeDemand
+
+from .looks import pool_of
 
 HEARTBEAT_S = 1.0
 
@@ -97,10 +100,14 @@ def new_queue() -> str:
     return f"q-{uuid.uuid4().hex[:12]}"
 
 
-async def look(client: Client, queue: str, *, timeout_s: float = 5) -> Demand:
-    """The demand of one queue."""
-    queues = [QueueTypes(queue, ("workflow", "activity"))]
-    return (await observe(client, queues, timeout_s=timeout_s, heartbeat_interval_s=HEARTBEAT_S))[queue]
+def observer(timeout_s: float = 5, calls_per_s: float = 1000) -> Observer:
+    """One that has seen nothing yet."""
+    return Observer(Asking(calls_per_s, timeout_s), HEARTBEAT_S)
+
+
+async def look(client: Client, queue: str, *, timeout_s: float = 5, by: Observer | None = None) -> Demand:
+    """The demand of one queue, asked anew; or what the observer `by` makes of it."""
+    return (await (by or observer(timeout_s)).look(client, [pool_of(queue)]))[queue]
 
 
 def of(demand: Demand, kind: str) -> TypeDemand:

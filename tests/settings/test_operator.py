@@ -14,6 +14,7 @@ from app.core.pulse import Pulse
 from app.operator import main as operator
 from app.operator.fleet import KubernetesFleet
 from app.operator.workerpool import INSTANCE_LABEL
+from app.scaling.demand import Observer
 from tests.cluster.client import Cluster
 from tests.operator.pool import apply_crd
 from tests.settings.case import SIDES, case, check, settings
@@ -23,6 +24,7 @@ SEEN = (
     case("operator.namespace", *PLACES),
     case("operator.release", "shop", "mail"),
     case("operator.poll_s", 3, 4),
+    case("operator.calls_per_s", 10, 20),
 )
 PROBES = (
     case("operator.health_host", "127.0.0.1", "127.0.0.2"),
@@ -34,9 +36,10 @@ CASES = (*SEEN, *PROBES)
 class _Looking(Exception):
     """The operator was about to look, at these pools."""
 
-    def __init__(self, pools: set[str], poll_s: float) -> None:
+    def __init__(self, pools: set[str], observer: Observer, poll_s: float) -> None:
         self.pools = pools
         self.poll_s = poll_s
+        self.calls_per_s = observer.starts._asking.per_s
 
 
 @pytest.mark.cluster
@@ -45,8 +48,8 @@ class _Looking(Exception):
 def test_the_operator_sees_the_pools_that_the_settings_say(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, side: int
 ) -> None:
-    def looking(_: Any, fleet: KubernetesFleet, *, poll_s: float, **__: Any) -> None:
-        raise _Looking(set(fleet._objects.pools), poll_s)
+    def looking(_: Any, fleet: KubernetesFleet, observer: Observer, *, poll_s: float) -> None:
+        raise _Looking(set(fleet._objects.pools), observer, poll_s)
 
     monkeypatch.setattr(operator, "Autoscaler", looking)
     for name, value in cluster.environment().items():
@@ -64,7 +67,12 @@ def test_the_operator_sees_the_pools_that_the_settings_say(
     check(
         SEEN,
         side,
-        {"operator.namespace": place, "operator.release": release, "operator.poll_s": caught.value.poll_s},
+        {
+            "operator.namespace": place,
+            "operator.release": release,
+            "operator.poll_s": caught.value.poll_s,
+            "operator.calls_per_s": caught.value.calls_per_s,
+        },
     )
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from app.local.fleet import policy_of
 from app.scaling.demand import Demand
-from app.scaling.policy import Decision, Memory, Policy
+from app.scaling.memory import Memory
+from app.scaling.policy import Decision, Policy
 from tests.scaling.looks import SECOND_TASKS, live, once, seen
 from tests.settings.case import SIDES, Case, case, check, settings
 

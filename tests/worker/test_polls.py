@@ -19,13 +19,15 @@ from temporalio.worker import SlotMarkUsedContext, SlotPermit, SlotReleaseContex
 
 from app.core.config.model import WorkerSettings
 from app.core.exit import ExitCode
-from app.scaling.demand import QueueTypes, observe
+from app.core.services.temporal.task_queues import Asking
+from app.scaling.demand import Observer
 from app.worker.polls import TELL_S, Polls, _Slots, grace_s
 from app.worker.promises import latest_task_s
 from app.worker.sticky_queue import StickyQueue
 from tests.apps.lab import workflows as lab
 from tests.parts.grpc_proxy import grpc_proxy
 from tests.parts.temporal import own_server
+from tests.scaling.looks import pool_of
 from tests.worker.pools import NO_WAIT_S, lab_settings, running_manager
 
 STARTED = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
@@ -251,9 +253,10 @@ def test_an_idle_worker_does_not_wait_for_its_polls(temporal_address: str) -> No
 def test_an_autoscaler_sees_all_slots_of_a_worker_that_gives_them_out_itself(temporal_address: str) -> None:
     async def body() -> None:
         async with running_manager(lab_settings(temporal_address), "lab-other") as running:
-            queue = QueueTypes("lab-other", ("activity",), slots_per_replica=7)
+            pool = pool_of("lab-other", "activity", slots=7)
+            observer = Observer(Asking(timeout_s=5), heartbeat_interval_s=2)
             while True:
-                seen = (await observe(running.client, [queue], timeout_s=5, heartbeat_interval_s=2))["lab-other"]
+                seen = (await observer.look(running.client, [pool]))["lab-other"]
                 if any(load.identity == running.client.identity for load in seen.running):
                     break
                 await asyncio.sleep(0.2)

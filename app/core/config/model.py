@@ -108,6 +108,9 @@ class OperatorSettings(Section):
     namespace: str = Field(default="", description="Kubernetes namespace that it works in; empty: the pod's own.")
     release: str = Field(default="", description="Instance label of the objects that it may touch; empty: all there.")
     poll_s: float = Field(default=3.0, ge=1, le=60, description="How often it looks.")
+    calls_per_s: float = Field(
+        default=10.0, ge=2, le=1000, description="Calls to Temporal, all together; Temporal Cloud allows 30."
+    )
     health_host: str = Field(default="127.0.0.1", description="Address that its /livez and /metrics listen on.")
     health_port: Port = Field(default=0, description="Their port; 0 takes a free one and logs it.")
 

@@ -6,12 +6,9 @@ The last success is a time, not an age: it ages on when the loop hangs. Rejected
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from prometheus_client import Counter, Gauge
-
-from app.scaling.demand import Demand, TypeDemand
-from app.scaling.fleet import Pool
-from app.scaling.policy import Decision
 
 _POOL, _TYPE = ("task_queue",), ("task_queue", "task_type")
 DESIRED = Gauge("fleet_operator_desired_replicas", "Replicas that the last decision wants.", _POOL)
@@ -22,29 +19,34 @@ DECISIONS = Counter("fleet_operator_scale_decisions", "Decisions.", ("task_queue
 OF_TYPE = {
     "backlog": Gauge("fleet_operator_backlog_tasks", "Tasks that wait for a worker.", _TYPE),
     "backlog_age_s": Gauge("fleet_operator_backlog_age_seconds", "Wait of the oldest of them.", _TYPE),
+    "stats_age_s": Gauge("fleet_operator_statistics_age_seconds", "Since Temporal was asked for both.", _TYPE),
     "used_slots": Gauge("fleet_operator_used_slots", "Slots in use, in workers that do not drain.", _TYPE),
     "total_slots": Gauge("fleet_operator_capacity_slots", "All slots of these workers.", _TYPE),
 }
 
 
-def record(pool: Pool, demand: Demand | None, decision: Decision) -> None:
-    """Publish one applied decision."""
-    queue, change = pool.policy.task_queue, decision.replicas - pool.replicas
-    for gauge, count in ((DESIRED, decision.replicas), (CURRENT, pool.replicas), (READY, pool.ready)):
-        gauge.labels(queue).set(count)
-    DECISIONS.labels(queue, "up" if change > 0 else "down" if change < 0 else "none", decision.reason.value).inc()
-    if demand and demand.known != "None":
-        SUCCESS.labels(queue).set(time.time())
-    for t in demand.types if demand else [TypeDemand(kind) for kind in pool.task_types]:
+def record(task_queue: str, replicas: tuple[int, int, int], reason: str, types: Mapping[str, object]) -> None:
+    """Publish one applied decision.
+
+    `replicas` wanted from now on, wanted before, and ready; `types`: objects with the attributes of OF_TYPE, by task
+    type, where None is unknown.
+    """
+    desired, current, _ = replicas
+    for gauge, count in zip((DESIRED, CURRENT, READY), replicas, strict=True):
+        gauge.labels(task_queue).set(count)
+    direction = "up" if desired > current else "down" if desired < current else "none"
+    DECISIONS.labels(task_queue, direction, reason).inc()
+    for task_type, demand in types.items():
         for name, gauge in OF_TYPE.items():
-            value: float | None = getattr(t, name)
+            value: float | None = getattr(demand, name)
             if value is None:
-                gauge.remove(queue, t.task_type)
+                gauge.remove(task_queue, task_type)
             else:
-                gauge.labels(queue, t.task_type).set(value)
+                gauge.labels(task_queue, task_type).set(value)
+                SUCCESS.labels(task_queue).set(time.time())
 
 
-def forget(pool: Pool) -> None:
+def forget(task_queue: str) -> None:
     """Remove the series of a pool that is gone, lest its last success look like a hanging loop."""
     for metric in (DESIRED, CURRENT, READY, SUCCESS, DECISIONS, *OF_TYPE.values()):
-        metric.remove_by_labels({"task_queue": pool.policy.task_queue})
+        metric.remove_by_labels({"task_queue": task_queue})

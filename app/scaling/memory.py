@@ -1,0 +1,101 @@
+"""What one decision leaves for the next: how busy the slots were, how long tasks take, what was needed of late.
+
+All in the time of `now`, so that a restarted autoscaler begins with an empty one and shrinks nothing until it has seen
+a window of its own. Rejected: memories in the status of an object (a look would then be a write).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.scaling.demand import Demand, TypeDemand
+    from app.scaling.policy import Policy
+
+LASTING_S = 15.0  # slots that were in use for less (or for less than two max_wait_s) may just be clearing a burst
+RATES_S = 30.0  # span of the server's rates
+LONGEST_S = 3600.0  # a service time beyond it is an hour: its tasks seldom end, and the old ones fade
+KEEP = 0.9  # weight of the past in the service time: an average over about ten samples
+
+
+@dataclass(frozen=True)
+class TypeMemory:
+    """The past of one task type."""
+
+    used: tuple[tuple[float, int], ...] = ()  # (time, used slots), rising: the first is the least of LASTING_S
+    backlog: int = 0  # as far as it can be believed, counted
+    counted_at: float = -math.inf
+    slots: float = 0.0  # in use, and
+    tasks: float = 0.0  # ended a second: decaying sums
+
+    @property
+    def service_s(self) -> float | None:
+        """Seconds that a task holds its slot (Little's law); None until one has ended."""
+        return self.slots / self.tasks if self.tasks > 0 else None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What one decision leaves for the next, in the time of `now`; a new pool starts with `Memory()`."""
+
+    types: Mapping[str, TypeMemory] = field(default_factory=dict)
+    needs: tuple[tuple[float, int], ...] = ()  # (time, need), falling: the first is the most of the window
+    staffed_since: float = math.inf  # as many workers as are wanted have been at work
+    workers: int = 0  # at work last
+    missing_since: float = math.inf  # fewer than are wanted, and no new one
+    calm_since: float = math.inf  # nothing has waited or run
+    shrunk_at: float = -math.inf
+    asks: bool = False  # only the age of the statistics stood in the way of fewer replicas
+
+
+def learn(policy: Policy, demand: Demand, memory: Memory, now: float, current: int) -> Memory:
+    """`memory` with what a look at `now` has shown."""
+    since = now - max(LASTING_S, 2 * policy.max_wait_s)
+    types = dict(memory.types)
+    for t in demand.types:
+        past = _believe(policy, t, types.get(t.task_type, TypeMemory()), now)
+        if t.used_slots is not None:
+            lower = (u for u in past.used if u[0] > since and u[1] < t.used_slots)
+            past = replace(past, used=(*lower, (now, t.used_slots)))
+            if t.processed_per_s is not None and t.used_slots + t.processed_per_s > 0:
+                # Each sample weighs the same: 100 slots that have just filled up have ended nothing yet.
+                size = max(t.used_slots, t.processed_per_s)
+                slots, tasks = past.slots * KEEP + t.used_slots / size, past.tasks * KEEP + t.processed_per_s / size
+                past = replace(past, slots=slots, tasks=max(tasks, slots / LONGEST_S if past.tasks else 0.0))
+        types[t.task_type] = past
+    # Without heartbeats nobody can tell who is at work; then the time since the last growth has to do.
+    heard, workers = all(t.used_slots is not None for t in demand.types), len(demand.running)
+    staffed = current > 0 and (workers >= current or not heard)
+    missing = heard and workers < current
+    new = workers > memory.workers or memory.missing_since == math.inf
+    calm = demand.calm and (current == 0 or workers > 0)
+    return replace(
+        memory,
+        types=types,
+        staffed_since=min(memory.staffed_since, now) if staffed else math.inf,
+        workers=workers,
+        missing_since=(now if new else memory.missing_since) if missing else math.inf,
+        calm_since=min(memory.calm_since, now) if calm else math.inf,
+    )
+
+
+def _believe(policy: Policy, t: TypeDemand, past: TypeMemory, now: float) -> TypeMemory:
+    counted_at = now - (t.stats_age_s or 0.0)
+    if t.backlog is None or counted_at <= past.counted_at:
+        return past
+    # 200 wait, the server restarts and counts 400, and none was added: they are still 200. A count that is older than
+    # the rates' span cannot be compared any more.
+    most = past.backlog + (t.add_rate or 0.0) * RATES_S + policy.slots_per_replica
+    believed = t.backlog if counted_at - past.counted_at > RATES_S else min(t.backlog, math.ceil(most))
+    return replace(past, backlog=believed, counted_at=counted_at)
+
+
+def remember(policy: Policy, memory: Memory, need: int, now: float, current: int) -> tuple[tuple[float, int], ...]:
+    """The needs of the window with this one: `Memory.needs`."""
+    # A new autoscaler has seen nothing of the last 300 s: what it finds counts as needed, or each restart would shrink.
+    past = memory.needs or ((now, current),)
+    higher = (n for n in past if n[0] > now - policy.stabilization_window_s and n[1] > need)
+    return (*higher, (now, need))
