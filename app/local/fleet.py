@@ -28,6 +28,7 @@ from app.local.children import Child, Children
 from app.scaling.demand import Demand
 from app.scaling.fleet import Pool
 from app.scaling.policy import Decision, Policy
+from app.worker.named_in_code import callers
 from app.worker.registry import Registry
 
 log = logging.getLogger("app.local.fleet")
@@ -63,6 +64,7 @@ class LocalPool:
     policy: Policy
     task_types: tuple[str, ...]
     wanted: int
+    wake_with: tuple[str, ...] = ()
     workers: list[WorkerProcess] = field(default_factory=list)
     leaving: list[WorkerProcess] = field(default_factory=list)
     made: int = 0
@@ -99,6 +101,7 @@ class ProcessFleet:
         self._watches: set[asyncio.Task[None]] = set()
         self._stopping = False
         self.refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        calling = callers(registry)
         self.local_pools = {
             queue: LocalPool(
                 queue,
@@ -106,6 +109,7 @@ class ProcessFleet:
                 tuple(sorted({handler.kind for handler in handlers}, reverse=True)),
                 # A queue that may sleep starts asleep: the autoscaler wakes it when work comes.
                 scaling_settings(settings, queue).min_replicas,
+                calling[queue],
             )
             for queue, handlers in registry.queues().items()
         }
@@ -119,7 +123,7 @@ class ProcessFleet:
 
     async def pools(self) -> Sequence[Pool]:
         return [
-            Pool(pool.queue, pool.policy, pool.task_types, pool.wanted, pool.ready)
+            Pool(pool.queue, pool.policy, pool.task_types, pool.wanted, pool.ready, wake_with=pool.wake_with)
             for pool in self.local_pools.values()
         ]
 

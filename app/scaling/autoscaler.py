@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -24,7 +25,6 @@ from app.scaling.fleet import Fleet, FleetGone, Pool
 from app.scaling.memory import Memory
 from app.scaling.policy import Decision, decide
 
-WAKE_S = 1.0  # between two looks for workflows that were started, while a pool sleeps
 CONNECT_TIMEOUT_S = 2.0
 FLEET_TIMEOUT_S = 10.0  # a fleet that hangs over one pool must not stop the others for good
 GONE_LOOKS = 5  # in a row without a fleet are the end: an API server that has just started may not know a CRD yet
@@ -56,9 +56,9 @@ class Autoscaler:
                 due += self.poll_s * (1 + max(0.0, self.clock() - due) // self.poll_s)
             elif await self._work_came():
                 await self.tick()
-            pause_s = due - self.clock()
+            pause_s = min(due - self.clock(), self.observer.starts.every_s if self._sleepers() else math.inf)
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), min(pause_s, WAKE_S) if self._sleepers() else pause_s)
+                await asyncio.wait_for(stop.wait(), pause_s)
 
     async def tick(self) -> dict[str, Decision]:
         """One look at all pools: the decisions by the pools' names. Raises FleetGone, at the last of GONE_LOOKS."""
@@ -102,14 +102,14 @@ class Autoscaler:
         """Whether a pool that sleeps is to be looked at now, and not only when its backlog is."""
         if not (sleepers := self._sleepers()):
             return False
+        queues = {pool.name: {pool.policy.task_queue, *pool.wake_with} for pool in sleepers}
         try:
             client = await asyncio.wait_for(self.client_factory(), CONNECT_TIMEOUT_S)
-            started = await self.observer.starts.read(client)
+            started = await self.observer.starts.read(client, set[str]().union(*queues.values()))
         except Exception as error:  # noqa: BLE001 - the backlog wakes them all the same, seconds later
             started = str(error) or repr(error)
         self._tell("waking", started if isinstance(started, str) else "")
-        queues = set() if isinstance(started, str) else started
-        woken = {p.name for p in sleepers if not queues.isdisjoint((p.policy.task_queue, *p.wake_with))}
+        woken = {name for name, those in queues.items() if not isinstance(started, str) and those & started}
         self._woken |= woken
         return bool(woken)
 

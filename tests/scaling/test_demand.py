@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Container
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 from temporalio.client import Client
@@ -17,7 +18,7 @@ from temporalio.worker import Worker
 
 from app.core.ports import free_port
 from app.core.services.temporal import task_queues
-from app.core.services.temporal.task_queues import Asking
+from app.core.services.temporal.task_queues import Asking, Starts
 from app.scaling.demand import Observer
 from app.scaling.fleet import Pool
 from tests.parts.grpc_proxy import Proxy, grpc_proxy
@@ -185,46 +186,75 @@ def test_a_queue_that_cannot_be_read_does_not_hide_the_others(temporal_address: 
 
 
 class TestStarts:
-    def test_a_start_is_told_once_and_by_queue(self, temporal_address: str) -> None:
+    @pytest.mark.parametrize("odd", ["", "o'clock", "%_", "a,b) OR ('"])
+    def test_a_start_is_told_once_and_by_queue(self, temporal_address: str, odd: str) -> None:
         async def run() -> None:
-            client, first, second, by = await connect(temporal_address), new_queue(), new_queue(), observer()
+            client, starts = await connect(temporal_address), observer().starts
+            first, second, third = (odd + new_queue() for _ in range(3))
             await start(client, first, "quick", 1)
-            assert await by.starts.read(client) == set(), "what was started before is no news"
-            await start(client, first, "quick", 1)
-            await start(client, second, "quick", 1)
-            assert await told(by, client) >= {first, second}
-            assert not {first, second} & await told(by, client, seconds=1)
-
-        async def told(by: Observer, client: Client, seconds: float = 3) -> set[str]:
-            queues, end = set[str](), time.monotonic() + seconds
-            while time.monotonic() < end:
-                started = await by.starts.read(client)
-                assert isinstance(started, set)
-                queues |= started
-                await asyncio.sleep(0.2)
-            return queues
+            assert await starts.read(client, [first, second]) == set(), "what was started before is no news"
+            for queue in (first, second, third):
+                await start(client, queue, "quick", 1)
+            assert await told(starts, client, [first, second]) == {first, second}
+            assert await told(starts, client, [first, second, third], seconds=1) == set(), "nor is what is told"
 
         asyncio.run(run())
 
     def test_what_was_started_while_nobody_asked_is_no_news(self, temporal_address: str) -> None:
         async def run() -> None:
             client, queue, clock = await connect(temporal_address), new_queue(), Clock()
-            by = Observer(Asking(timeout_s=5, clock=clock), HEARTBEAT_S)
-            await by.starts.read(client)
+            starts = Observer(Asking(timeout_s=5, clock=clock), HEARTBEAT_S).starts
+            await starts.read(client, [queue])
             await start(client, queue, "quick", 1)
             clock.now += 60
-            assert await by.starts.read(client) == set()
-            clock.now += 1
-            assert await by.starts.read(client) == set()
+            assert await told(starts, client, [queue], seconds=1) == set()
 
         asyncio.run(run())
 
-    def test_a_server_that_is_not_there_is_told(self) -> None:
+    def test_one_that_is_to_begin_later_is_none_yet(self, temporal_address: str) -> None:
+        async def run() -> None:
+            client, queue, starts = await connect(temporal_address), new_queue(), observer().starts
+            await starts.read(client, [queue])
+            minute = timedelta(minutes=1)
+            await client.start_workflow(
+                Many.run, args=["quick", 1], id=f"later-{queue}", task_queue=queue, start_delay=minute
+            )
+            assert await told(starts, client, [queue], seconds=1) == set()
+
+        asyncio.run(run())
+
+    @pytest.mark.parametrize("odd", ["back\\slash", 'say "so"'])
+    def test_a_name_that_cannot_be_asked_for_does_not_hide_the_others(self, temporal_address: str, odd: str) -> None:
+        async def run() -> None:
+            client, starts, queue = await connect(temporal_address), observer().starts, new_queue()
+            await starts.read(client, [odd, queue])
+            await start(client, queue, "quick", 1)
+            assert await told(starts, client, [odd, queue]) == {queue}
+            assert await starts.read(client, [odd]) == set()
+
+        asyncio.run(run())
+
+    def test_a_server_that_is_not_there_is_told_and_asked_less_often(self) -> None:
         async def run() -> None:
             client = await Client.connect(f"127.0.0.1:{free_port('127.0.0.1')}", lazy=True)
-            assert str(await observer(timeout_s=2).starts.read(client)).startswith("ListWorkflowExecutions: ")
+            starts = observer(timeout_s=2).starts
+            for every_s in (2, 4, 8, 8):
+                assert str(await starts.read(client, ["orders"])).startswith("ListWorkflowExecutions: ")
+                assert starts.every_s == every_s
 
         asyncio.run(run())
+
+
+async def told(starts: Starts, client: Client, queues: list[str], seconds: float = 2) -> set[str]:
+    """What is told within `seconds`."""
+    all_told, end = set[str](), time.monotonic() + seconds
+    while time.monotonic() < end:
+        started = await starts.read(client, queues)
+        assert isinstance(started, set)
+        assert not all_told & started, "told twice"
+        all_told |= started
+        await asyncio.sleep(0.2)
+    return all_told
 
 
 class TestQuestions:

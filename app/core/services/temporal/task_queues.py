@@ -13,7 +13,7 @@ import functools
 import math
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeVar
 
@@ -35,9 +35,13 @@ STALE_AFTER_S = 6.0  # a worker that has said nothing new for longer, and for th
 AT_ONCE = 8  # the first touch of a queue loads its partitions; not those of a whole fleet in one moment
 AGAIN_S = 5.0  # what failed is asked again
 SAVED_S = 3.0  # unused calls are kept for so long
-GAP_S = 5.0  # between two looks for starts: what was started before a longer one is no news
-OVERLAP_NS = 3_000_000_000  # visibility may show a start later than one that came after it
-STARTS_PAGE = 200
+STARTS_EVERY_S, STARTS_SELDOM_S = 1.0, 8.0  # a frontend allows 10 calls to visibility a second, to all who ask
+STARTS_GAP_S = 20.0  # after a longer silence, what was started is no news
+STARTS_PAGE, STARTS_PAGES = 1000, 3
+NOBODY = "''"
+OVERLAP_NS = 30_000_000_000  # rows have been seen 0.9 s after younger ones, on PostgreSQL
+OWN_CLOCK_NS = 60_000_000_000  # so far apart may the server's clock and ours be
+START_DELAY_NS = 2_000_000_000
 JITTER = 0.15  # of an interval: queues that were asked together do not stay together
 PAGE_SIZE = 500
 RUNNING = WorkerStatus.WORKER_STATUS_RUNNING
@@ -187,38 +191,64 @@ class Statistics:
 
 
 class Starts:
-    """Task queues on which workflows were started, by anyone, as visibility shows them."""
+    """Workflows that were started, by anyone, as visibility shows them: milliseconds later, and not always in order."""
 
     def __init__(self, asking: Asking) -> None:
+        self.every_s = STARTS_EVERY_S
+        """How often to ask; longer while Temporal does not answer."""
         self._asking = asking
-        self._read_at = -math.inf
-        self._newest_ns = 0
+        self._asked: frozenset[str] = frozenset()
+        self._asked_at = -math.inf
+        self._since_ns = time.time_ns() - OWN_CLOCK_NS
         self._seen: set[str] = set()
 
-    async def read(self, client: Client) -> set[str] | str:
-        """Those since the last call, or none where that was long ago."""
-        return await self._asking.attempt(self._read(client), "ListWorkflowExecutions")
+    async def read(self, client: Client, task_queues: Collection[str]) -> set[str] | str:
+        """Those of `task_queues` on which one was started since the last call that named them too."""
+        new = await self._asking.attempt(self._read(client, frozenset(task_queues)), "ListWorkflowExecutions")
+        self.every_s = min(2 * self.every_s, STARTS_SELDOM_S) if isinstance(new, str) else STARTS_EVERY_S
+        return new
 
-    async def _read(self, client: Client) -> set[str]:
+    async def _read(self, client: Client, task_queues: frozenset[str]) -> set[str]:
         now = self._asking.clock()
-        anew = now - self._read_at > GAP_S
-        if anew:
-            newest = await self._list(client, "", 1)
-            self._newest_ns = max((e.start_time.ToNanoseconds() for e in newest), default=0)
-        # Rows may come later than younger ones; those of the server's clock, not of ours.
-        since = Timestamp()
-        since.FromNanoseconds(max(0, self._newest_ns - OVERLAP_NS))
-        found = await self._list(client, f"StartTime >= '{since.ToJsonString()}'", STARTS_PAGE)
-        new = {e.task_queue for e in found if e.execution.run_id not in self._seen}
+        # What was started on a queue before anybody asked for it is the statistics' to see.
+        known = self._asked if now - self._asked_at <= STARTS_GAP_S else frozenset()
+        found = await self._list(client, task_queues)
+        new = {e.task_queue for e in found if e.execution.run_id not in self._seen and _is_due(e)}
         self._seen = {e.execution.run_id for e in found}
-        self._newest_ns = max((self._newest_ns, *(e.start_time.ToNanoseconds() for e in found)))
-        self._read_at = now
-        return set() if anew else new
+        # By the server's clock; but one of its hosts whose clock is wrong must not blind us to all others.
+        latest_ns = time.time_ns() + OWN_CLOCK_NS
+        starts_ns = (e.start_time.ToNanoseconds() for e in found)
+        newest_ns = max((ns for ns in starts_ns if ns < latest_ns), default=0)
+        self._since_ns = max(self._since_ns, newest_ns - OVERLAP_NS)
+        self._asked, self._asked_at = task_queues, now
+        return new & known
 
-    async def _list(self, client: Client, query: str, page_size: int) -> Sequence[WorkflowExecutionInfo]:
-        self._asking.owe()
-        request = ListWorkflowExecutionsRequest(namespace=client.namespace, query=query, page_size=page_size)
-        return (await client.workflow_service.list_workflow_executions(request, retry=False)).executions
+    async def _list(self, client: Client, task_queues: Collection[str]) -> list[WorkflowExecutionInfo]:
+        since = Timestamp()
+        since.FromNanoseconds(self._since_ns)
+        # No quoting makes the server find names with these two; the statistics see them all the same.
+        plain = sorted(name for name in task_queues if not set(name) & set('\\"'))
+        names = ", ".join("'" + name.replace("'", "''") + "'" for name in plain)
+        # SQL stores have an index by ExecutionTime, which is never before StartTime: 3 ms with it, 100 without, of
+        # 100,000 runs.
+        after = f"ExecutionTime > '{since.ToJsonString()}' AND StartTime > '{since.ToJsonString()}'"
+        request = ListWorkflowExecutionsRequest(
+            namespace=client.namespace, page_size=STARTS_PAGE, query=f"{after} AND TaskQueue IN ({names or NOBODY})"
+        )
+        found: list[WorkflowExecutionInfo] = []
+        for _ in range(STARTS_PAGES):
+            self._asking.owe()
+            page = await client.workflow_service.list_workflow_executions(request, retry=False)
+            found.extend(page.executions)
+            request.next_page_token = page.next_page_token
+            if not page.next_page_token:
+                break
+        return found
+
+
+def _is_due(started: WorkflowExecutionInfo) -> bool:
+    """Its first task comes at once: not of a cron workflow, or one with a start delay."""
+    return started.execution_time.ToNanoseconds() - started.start_time.ToNanoseconds() <= START_DELAY_NS
 
 
 async def _describe(client: Client, gate: asyncio.Semaphore, task_queue: str, kind: str) -> TaskQueueStats:
