@@ -51,15 +51,20 @@ class TemporalServer:
 
 
 @contextmanager
-def temporal_server(cluster: Cluster, *, poll_cancel: bool = False) -> Iterator[TemporalServer]:
+def temporal_server(
+    cluster: Cluster, *, poll_cancel: bool = False, statistics_cache_s: float = 1
+) -> Iterator[TemporalServer]:
     """A dev server that pods reach; `poll_cancel`: frontend.enableCancelWorkerPollsOnShutdown. Skips without a way."""
     if cluster.host_address is None:
         pytest.skip("pods cannot reach this machine: set FLEET_TEST_HOST_ADDRESS")
     port = free_port("127.0.0.1")
     folder = Path(tempfile.mkdtemp(prefix="fleet-temporal-"))
-    flag = "frontend.enableCancelWorkerPollsOnShutdown="
+    flags = {
+        "frontend.enableCancelWorkerPollsOnShutdown": str(poll_cancel).lower(),
+        "matching.TaskQueueInfoByBuildIdTTL": f'"{statistics_cache_s:g}s"',
+    }
     line = [
-        f"{flag}{str(poll_cancel).lower()}" if part.startswith(flag) else part
+        f"{name}={flags[name]}" if (name := part.partition("=")[0]) in flags else part
         for part in command(folder, port, free_port("127.0.0.1"))
     ]
     line[line.index("--ip") + 1] = "0.0.0.0"
