@@ -110,7 +110,7 @@ async def measure(ours: Release, hand: Release, starter: str) -> dict[str, Any]:
         asyncio.to_thread(_scale_up, hand),
     )
     woken, floor = await asyncio.gather(_done_s(await _of(here, starter, order)), _done_s(handle))
-    reasons = [event for pool in POOLS for event in ours.events(pool) if "0 -> 1" in event][-len(POOLS) :]
+    reasons = [[event for event in ours.events(pool) if "0 -> 1" in event][-1] for pool in POOLS]
     return {"starter": starter, "woken_s": woken, "by_hand_s": floor, "events": reasons}
 
 
