@@ -126,8 +126,9 @@ def _wants(pool: Pool, demand: Demand, *, asks: bool) -> list[temporal.Want]:
     """How old the statistics of each type may be, after what is known of the queue already."""
     asleep = pool.replicas == 0
     urgent = asks or not (asleep or demand.running) or any(_pressed(t) for t in demand.types)
-    rank, every_s = (0, URGENT_S) if urgent else (1, URGENT_S) if asleep else (2, CALM_S)
-    return [temporal.Want(rank, demand.task_queue, kind, every_s) for kind in pool.task_types]
+    # Sleepers before the others would be all that a thousand of them leave time for: all but the urgent take turns.
+    every_s = URGENT_S if urgent or asleep else CALM_S
+    return [temporal.Want(0 if urgent else 1, demand.task_queue, kind, every_s) for kind in pool.task_types]
 
 
 def _pressed(t: TypeDemand) -> bool:

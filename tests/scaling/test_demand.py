@@ -321,6 +321,20 @@ class TestQuestions:
 
         asyncio.run(run())
 
+    def test_an_idle_queue_has_its_turn_among_more_sleepers_than_the_budget_serves(self, temporal_address: str) -> None:
+        async def run() -> None:
+            client, clock, name = await connect(temporal_address), Clock(), new_queue()
+            by = Observer(Asking(per_s=2, timeout_s=5, clock=clock), 1000.0)
+            pools = [*(pool_of(new_queue(), "workflow") for _ in range(20)), pool_of(name, "workflow", replicas=1)]
+            async with pod(temporal_address, name):
+                await until(lambda: look(client, name), lambda d: bool(d.running))
+                for _ in range(8):
+                    clock.now += 3
+                    seen = await by.look(client, pools)
+                assert seen[name].known == "Full"
+
+        asyncio.run(run())
+
 
 @dataclass
 class Clock:
