@@ -51,7 +51,8 @@ class Autoscaler:
         """Look until `stop`. Looks keep their rhythm; a slow one drops those that it ran into. Raises FleetGone."""
         due = self.clock()
         while not stop.is_set():
-            if self.clock() >= due:
+            if (late_s := self.clock() - due) >= 0:
+                metrics.LATE.observe(late_s)
                 await self.tick()
                 due += self.poll_s * (1 + max(0.0, self.clock() - due) // self.poll_s)
             elif await self._work_came():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 
 _POOL, _TYPE = ("task_queue",), ("task_queue", "task_type")
 DESIRED = Gauge("fleet_operator_desired_replicas", "Replicas that the last decision wants.", _POOL)
@@ -16,6 +16,11 @@ CURRENT = Gauge("fleet_operator_current_replicas", "Replicas that were wanted be
 READY = Gauge("fleet_operator_ready_replicas", "Replicas that can take work.", _POOL)
 SUCCESS = Gauge("fleet_operator_last_success_timestamp_seconds", "Last decision on known demand, applied.", _POOL)
 DECISIONS = Counter("fleet_operator_scale_decisions", "Decisions.", ("task_queue", "direction", "reason"))
+LATE = Histogram(
+    "fleet_operator_look_lag_seconds",
+    "From when a look was due until it began.",
+    buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
+)
 OF_TYPE = {
     "backlog": Gauge("fleet_operator_backlog_tasks", "Tasks that wait for a worker.", _TYPE),
     "backlog_age_s": Gauge("fleet_operator_backlog_age_seconds", "Wait of the oldest of them.", _TYPE),
