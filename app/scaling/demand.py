@@ -145,13 +145,15 @@ def _type_demand(
     per_replica: int, kind: str, mine: Sequence[temporal.Heartbeat] | None, answer: temporal.Answer | None, now: float
 ) -> TypeDemand:
     stats = answer.stats if answer and not isinstance(answer.stats, str) else None
+    age_ms = stats.approximate_backlog_age.ToMilliseconds() if stats else 0
     slots = [h.slots[kind] for h in mine or () if h.running]
     # A first heartbeat has no interval yet; the slots of four workers over the tasks of three is no service time.
     rates = [s.processed_per_s for s in slots if s.processed_per_s is not None]
     return TypeDemand(
         kind,
-        backlog=stats.approximate_backlog_count if stats else None,
-        backlog_age_s=stats.approximate_backlog_age.ToMilliseconds() / 1000 if stats else None,
+        # A server that was killed has counted 0 for a minute while 200 tasks waited, and their age went on.
+        backlog=max(stats.approximate_backlog_count, age_ms > 0) if stats else None,
+        backlog_age_s=age_ms / 1000 if stats else None,
         add_rate=stats.tasks_add_rate if stats else None,
         dispatch_rate=stats.tasks_dispatch_rate if stats else None,
         rate_limited=stats.rate_limiting_active if stats else False,
