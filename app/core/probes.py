@@ -32,6 +32,13 @@ def verdict(ok: bool, detail: str, **more: object) -> Answer:
     return Answer(200 if ok else 503, body, "application/json")
 
 
+def process_metrics() -> Answer:
+    """All that this process counts, for Prometheus."""
+    from prometheus_client import generate_latest
+
+    return Answer(200, generate_latest(), PROMETHEUS_TEXT)
+
+
 class ProbeServer:
     """Serves `routes` on `host`:`port` until the process ends."""
 

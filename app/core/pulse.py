@@ -7,6 +7,7 @@ import threading
 import time
 
 from app.core.exit import finish
+from app.core.probes import Answer, verdict
 
 log = logging.getLogger("app.core.pulse")
 
@@ -28,6 +29,10 @@ class Pulse:
     @property
     def alive(self) -> bool:
         return self.age_s < self._limit_s
+
+    def probe(self) -> Answer:
+        """For /livez."""
+        return verdict(self.alive, f"the loop last turned {self.age_s:.0f} s ago")
 
     def watch(self) -> None:
         """Start the watchdog; whoever supervises the process starts a new one."""

@@ -20,7 +20,7 @@ from lightkube import AsyncClient
 from app.core.config import ConfigError, Settings, use
 from app.core.config.load import load_settings
 from app.core.exit import ExitCode, fail, finish
-from app.core.probes import PROMETHEUS_TEXT, Answer, ProbeServer, verdict
+from app.core.probes import ProbeServer, process_metrics
 from app.core.pulse import Pulse
 from app.core.services.temporal.task_queues import Asking
 from app.core.services.temporal.temporal_client import TemporalClientService
@@ -28,8 +28,7 @@ from app.core.telemetry import logs, tracing
 from app.core.telemetry.runtime import client_runtime
 from app.operator.fleet import KubernetesFleet
 from app.operator.kube import MANAGER, CrdMissing, Kube
-from app.operator.objects import Objects
-from app.operator.watch import registry
+from app.operator.objects import Objects, registry
 from app.operator.workerpool import INSTANCE_LABEL
 from app.scaling.autoscaler import Autoscaler
 from app.scaling.demand import Observer
@@ -48,13 +47,10 @@ def main() -> NoReturn:
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     try:
         settings = use(load_settings())
-    except ConfigError as error:
-        fail(error)
-    tracing.configure("operator")
-    pulse = Pulse(HUNG_S + settings.operator.poll_s)
-    try:
+        tracing.configure("operator")
+        pulse = Pulse(HUNG_S + settings.operator.poll_s)
         _serve_probes(settings, pulse)
-    except OSError as error:
+    except (ConfigError, OSError) as error:
         fail(error)
     pulse.watch()
     try:
@@ -67,7 +63,8 @@ def main() -> NoReturn:
 async def _operate(settings: Settings, pulse: Pulse) -> None:
     release = settings.operator.release
     client = AsyncClient(namespace=settings.operator.namespace or None, field_manager=MANAGER)
-    objects, kube = Objects(), Kube(client, {INSTANCE_LABEL: release} if release else {})
+    labels: dict[str, Any] = {INSTANCE_LABEL: release} if release else {}
+    objects, kube = Objects(), Kube(client, labels)
     # Before anything is watched: kopf itself would wait for ever, silently, for a CRD that is not there.
     await objects.refresh(kube)
     service = TemporalClientService(settings.temporal, runtime=client_runtime())
@@ -89,7 +86,7 @@ async def _operate(settings: Settings, pulse: Pulse) -> None:
     watching = asyncio.create_task(
         kopf.operator(
             # kopf puts signal handlers of its own in the place of ours, and would scale on while its watches end.
-            registry=registry(objects, release, on_signals),
+            registry=registry(objects, labels, on_signals),
             namespaces=[client.namespace],
             standalone=True,
             stop_flag=stop,
@@ -108,14 +105,8 @@ async def _operate(settings: Settings, pulse: Pulse) -> None:
 
 
 def _serve_probes(settings: Settings, pulse: Pulse) -> None:
-    from prometheus_client import generate_latest
-
-    def livez() -> Answer:
-        return verdict(pulse.alive, f"the last look began {pulse.age_s:.0f} s ago")
-
-    at, port = settings.operator.health_host, settings.operator.health_port
-    routes = {"/livez": livez, "/metrics": lambda: Answer(200, generate_latest(), PROMETHEUS_TEXT)}
-    server = ProbeServer(at, port, routes, setting="operator.health_port")
+    at, routes = settings.operator, {"/livez": pulse.probe, "/metrics": process_metrics}
+    server = ProbeServer(at.health_host, at.health_port, routes, setting="operator.health_port")
     server.start()
     log.info("probes and metrics on %s", server.address)
 

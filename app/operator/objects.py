@@ -1,20 +1,28 @@
 """WorkerPools, Deployments and HorizontalPodAutoscalers of one release, as the API server last told of them.
 
-The watch keeps the first two; a list each minute puts right what a watch that fell silent has missed.
+kopf watches the first two; a list each minute puts right what a watch that fell silent has missed. Only low-level event
+handlers: timers, daemons and handlers of creation or change would put finalizers and annotations on the objects, and a
+`helm uninstall` would hang on them once the operator is gone.
 """
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
-from app.operator.kube import Kube
-from app.operator.workerpool import POOL_LABEL
+import kopf
 
-Body = dict[str, Any]
+from app.operator.kube import Body, Kube
+from app.operator.workerpool import GROUP, PLURAL, POOL_LABEL, VERSION
+
 RELIST_S = 60.0
+CREDENTIALS_S = 600.0
+"""Projected tokens are renewed in their file; so long a copy of one is used."""
 
 
 @dataclass
@@ -31,21 +39,56 @@ class Objects:
         """List everything, unless that was done within RELIST_S. Raises CrdMissing, ApiError."""
         if self.listed_at and time.monotonic() - self.listed_at < RELIST_S:
             return
-        pools, deployments = dict(self.pools), dict(self.deployments)
-        listed = {body["metadata"]["name"]: dict(body) for body in await kube.list_pools()}
-        self.pools = _newer(self.pools, pools, listed)
-        listed = {body["metadata"]["name"]: body for body in await kube.list_deployments()}
-        self.deployments = _newer(self.deployments, deployments, listed)
+        await _put_right(self.pools, kube.list_pools())
+        await _put_right(self.deployments, kube.list_deployments())
         self.autoscalers = await kube.list_autoscalers()
         self.listed_at = time.monotonic()
 
-    def deployments_of(self, pool: str) -> list[Body]:
-        """The Deployments that name a pool as theirs."""
-        return [d for d in self.deployments.values() if d["metadata"].get("labels", {}).get(POOL_LABEL) == pool]
+
+async def _put_right(known: dict[str, Body], listing: Awaitable[list[Body]]) -> None:
+    """Make it what is listed, but for what the watch told of while the list was on its way."""
+    before = dict(known)
+    listed = {body["metadata"]["name"]: body for body in await listing}
+    for name in before.keys() | listed.keys():
+        if known.get(name) is before.get(name):
+            known.pop(name, None)
+            if name in listed:
+                known[name] = listed[name]
 
 
-def _newer(now: Mapping[str, Body], before: Mapping[str, Body], listed: Mapping[str, Body]) -> dict[str, Body]:
-    """What was listed, but as the watch has it where it told of something while the list was on its way."""
-    told = {name for name in now.keys() | before.keys() if now.get(name) is not before.get(name)}
-    untold = {name: body for name, body in listed.items() if name not in told}
-    return untold | {name: now[name] for name in told if name in now}
+def registry(objects: Objects, labels: dict[str, Any], on_start: Callable[[], None]) -> kopf.OperatorRegistry:
+    """Handlers that keep `objects`, those with `labels`; `on_start` is called once kopf has set itself up."""
+    handlers = kopf.OperatorRegistry()
+
+    @kopf.on.startup(registry=handlers)
+    async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
+        # No rights on the cluster's CRDs and namespaces, hence no scanning.
+        settings.scanning.disabled = True
+        settings.posting.enabled = False
+        settings.watching.server_timeout = 300
+        settings.watching.client_timeout = 330
+        settings.networking.request_timeout = 15
+        settings.networking.connect_timeout = 5
+        on_start()
+
+    @kopf.on.login(registry=handlers)
+    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        info = kopf.login_with_service_account(**kwargs)
+        if info is None:
+            return kopf.login_with_kubeconfig(**kwargs)
+        # kopf would ask the cluster's DNS for the name of the API server.
+        server = f"https://{os.environ['KUBERNETES_SERVICE_HOST']}:{os.environ['KUBERNETES_SERVICE_PORT']}"
+        return replace(info, server=server, expiration=datetime.now(UTC) + timedelta(seconds=CREDENTIALS_S))
+
+    watch = partial(kopf.on.event, registry=handlers)
+    watch(GROUP, VERSION, PLURAL, labels=labels)(partial(_keep, objects.pools))
+    watch("apps", "v1", "deployments", labels={**labels, POOL_LABEL: kopf.PRESENT})(partial(_keep, objects.deployments))
+    return handlers
+
+
+async def _keep(kept: dict[str, Body], *, type: str | None, name: str, body: kopf.Body, **_: Any) -> None:
+    if type != "DELETED":
+        kept[name] = dict(body)
+    elif name in kept and kept[name]["metadata"].get("uid") == body["metadata"].get("uid"):
+        # Not one of the same name that was made since.
+        del kept[name]

@@ -13,11 +13,13 @@ the status. The API server tells them apart: `foreign` is whom a trial write con
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
-from app.operator.workerpool import Remembered, WorkerPool, timestamp
+from app.operator.workerpool import WorkerPool, timestamp
 
 
 class Mode(StrEnum):
@@ -36,19 +38,17 @@ class Control:
     mode: Mode
     replicas: int | None
     message: str = ""
-    held_since: datetime | None = None
-    pinned_since: datetime | None = None
-
-
-def differs(remembered: Remembered, live: int) -> bool:
-    """Whether a trial write is needed to know who set `live`."""
-    return remembered.desired is not None and remembered.desired != live
+    held_since: str | None = None
+    pinned_since: str | None = None
 
 
 def control(
-    pool: WorkerPool, remembered: Remembered, live: int, now: datetime, *, foreign: str | None, hpa: str | None
+    pool: WorkerPool, told: Mapping[str, Any], live: int, now: datetime, *, foreign: str | None, hpa: str | None
 ) -> Control:
-    """Who decides on `pool`, whose Deployment has `live` replicas wanted; `hpa`: its HorizontalPodAutoscaler's name."""
+    """Who decides on `pool`, of which `told` is the status; its Deployment has `live` replicas wanted.
+
+    `foreign`: who else set them, None where we did; `hpa`: the HorizontalPodAutoscaler that scales it.
+    """
     if pool.paused:
         return Control(Mode.PAUSED, live, f"paused at {live}; spec.paused ends it")
     if hpa is not None:
@@ -56,21 +56,16 @@ def control(
         return Control(Mode.HELD, live, message)
     if pool.pin is not None:
         unpin = f'kubectl patch wp {pool.name} --type=merge -p \'{{"spec":{{"replicas":null}}}}\''
-        return Control(
-            Mode.PINNED,
-            pool.pin,
-            f"pinned to {pool.pin}; back to automatic: {unpin}",
-            pinned_since=remembered.pinned_since or now,
-        )
-    if not differs(remembered, live) or foreign is None:
+        message, since = f"pinned to {pool.pin}; back to automatic: {unpin}", told.get("pinnedSince") or timestamp(now)
+        return Control(Mode.PINNED, pool.pin, message, pinned_since=since)
+    if foreign is None:
         return Control(Mode.AUTOMATIC, None)
     # A number that is another one than before is held from now on.
-    since = remembered.held_since if remembered.held_since and remembered.live == live else now
+    since = (told.get("replicas") == live and told.get("heldSince")) or timestamp(now)
     if live == 0 or pool.hold_s == 0:
-        return Control(
-            Mode.HELD, live, f"{foreign} set {live}; held until somebody scales it to {remembered.desired}", since
-        )
-    end = since + timedelta(seconds=pool.hold_s)
+        message = f"{foreign} set {live}; held until somebody scales it to {told.get('desiredReplicas')}"
+        return Control(Mode.HELD, live, message, since)
+    end = datetime.fromisoformat(since) + timedelta(seconds=pool.hold_s)
     if now >= end:
         return Control(Mode.AUTOMATIC, None, f"the hold of {live} has ended")
     # Not how long it still is: that would be news at every look.

@@ -1,15 +1,15 @@
-"""The status of a WorkerPool: what `kubectl get workerpools` shows. Pure.
+"""The status of a WorkerPool, what `kubectl get workerpools` shows, and the Events on it. Pure.
 
 Condition names are never Ready or Stalled, and no observedGeneration is written: Helm 4 `--wait` would wait for them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-from app.operator.objects import Body
+from app.operator.kube import Body
 from app.operator.ownership import Control, Mode
 from app.operator.workerpool import WorkerPool, timestamp
 from app.scaling.demand import Demand
@@ -18,37 +18,47 @@ from app.scaling.policy import Decision, Reason
 
 FAILED = "FailedUpdateScale"
 """The reason that an HPA has for it."""
+NOBODY = Control(Mode.PAUSED, None)
 LIMITED = (Reason.AT_MAXIMUM, Reason.AT_MINIMUM, Reason.RATE_LIMITED, Reason.NOT_DISPATCHING)
 
 
 @dataclass
 class Seen:
-    """One pool of one look; `written` is what was then made of its replicas."""
+    """One pool of one look. What is known of its past is `told`, the status that was told last."""
 
     pool: WorkerPool
     deployment: Body
-    live: int
-    control: Control
+    told: Body = field(default_factory=dict)
+    control: Control = NOBODY
     written: int | None = None
-    problem: str | None = None
+    """What was then made of its replicas."""
+    problem: str = ""
     """Why a write was refused."""
+    kept: str = ""
+    """Why it has more replicas than were decided."""
+
+    def __post_init__(self) -> None:
+        metadata, spec, status = (self.deployment.get(part, {}) for part in ("metadata", "spec", "status"))
+        self.name: str = metadata.get("name", "")
+        self.uids = self.pool.uid, metadata.get("uid")
+        self.live: int = spec.get("replicas", 1)
+        self.ready: int = status.get("readyReplicas", 0)
+        self.labels: dict[str, str] = spec["selector"].get("matchLabels", {})
 
     @property
-    def ready(self) -> int:
-        ready: int = self.deployment.get("status", {}).get("readyReplicas", 0)
-        return ready
+    def desired(self) -> int | None:
+        """What we wrote last. Of a paused pool what others made of it, as they were asked to: from there it goes on."""
+        ours = self.control.replicas if self.control.mode is Mode.PAUSED else self.told.get("desiredReplicas")
+        return ours if self.written is None else self.written
 
     def as_pool(self) -> Pool:
-        automatic = self.control.mode is Mode.AUTOMATIC
-        return Pool(self.pool.name, self.pool.policy, self.pool.task_types, self.live, self.ready, automatic)
+        pool, automatic = self.pool, self.control.mode is Mode.AUTOMATIC
+        return Pool(pool.name, pool.policy, pool.task_types, self.live, self.ready, automatic, pool.wake_with)
 
 
-def pool_status(
-    seen: Seen, desired: int | None, demand: Demand | None, decision: Decision, now: datetime
-) -> dict[str, Any]:
-    """The status to lay over the one that is there; None removes a key, an absent key leaves it alone."""
+def pool_status(seen: Seen, demand: Demand | None, decision: Decision, now: datetime) -> Body:
+    """The status to lay over the one that is there; None removes a key."""
     control, automatic = seen.control, seen.control.mode is Mode.AUTOMATIC
-    labels = seen.deployment["spec"]["selector"].get("matchLabels", {})
     known = str(demand.known) if demand else "None"
     types = demand.types if demand else ()
     backlogs = [t.backlog for t in types if t.backlog is not None]
@@ -57,29 +67,41 @@ def pool_status(
     slots = [t for t in types if t.task_type == "activity"] or types
     used = [t.used_slots for t in slots if t.used_slots is not None]
     total = [t.total_slots for t in slots if t.total_slots is not None]
-    status: dict[str, Any] = {
+    reason, message = (decision.reason.value, decision.message) if automatic else (control.mode.value, control.message)
+    if seen.kept:
+        reason, message = Reason.WORK_IN_HAND.value, f"{message}; {seen.kept}"
+    limited = automatic and decision.reason in LIMITED
+    conditions = (
+        ("ScalingActive", automatic, control.mode.value),
+        ("ScalingLimited", limited, decision.reason.value),
+        ("DemandKnown", known == "Full", known),
+    )
+    return {
         "replicas": seen.live if seen.written is None else seen.written,
+        "desiredReplicas": seen.desired,
         "readyReplicas": seen.ready,
-        "selector": ",".join(f"{key}={value}" for key, value in sorted(labels.items())),
+        "selector": ",".join(f"{key}={value}" for key, value in sorted(seen.labels.items())),
         "backlog": sum(backlogs) if backlogs else None,
         "backlogAgeSeconds": round(max(ages)) if ages else None,
         "slots": f"{max(used, default=0)}/{max(total, default=0)}" if used else None,
         "mode": control.mode.value,
-        "reason": FAILED if seen.problem else decision.reason.value if automatic else control.mode.value,
-        "message": seen.problem or (decision.message if automatic else control.message),
-        "pinnedSince": timestamp(control.pinned_since) if control.pinned_since else None,
-        "heldSince": timestamp(control.held_since) if control.held_since else None,
-        "conditions": [
-            {"type": kind, "status": "True" if holds else "False", "reason": reason}
-            for kind, holds, reason in (
-                ("ScalingActive", automatic, control.mode.value),
-                ("ScalingLimited", automatic and decision.reason in LIMITED, decision.reason.value),
-                ("DemandKnown", known == "Full", known),
-            )
-        ],
+        "reason": FAILED if seen.problem else reason,
+        "message": seen.problem or message,
+        "lastScaleTime": seen.told.get("lastScaleTime") if seen.written in (None, seen.live) else timestamp(now),
+        "pinnedSince": control.pinned_since,
+        "heldSince": control.held_since,
+        "conditions": [{"type": kind, "status": str(holds), "reason": why} for kind, holds, why in conditions],
     }
-    if desired is not None or not seen.deployment["metadata"]["name"]:
-        status["desiredReplicas"] = desired
+
+
+def news(seen: Seen, status: Body) -> Iterator[tuple[str, str, bool]]:
+    """Reason and message of the Events that `status` is worth after the one told before, and whether they warn."""
+    before, mode = seen.told.get("mode"), seen.control.mode
+    if seen.problem and (seen.told.get("reason"), seen.told.get("message")) != (FAILED, seen.problem):
+        yield FAILED, seen.problem, True
+    if before == Mode.HELD and mode is Mode.AUTOMATIC:
+        yield "Released", f"{seen.live} replicas are no longer held", False
     if seen.written not in (None, seen.live):
-        status["lastScaleTime"] = timestamp(now)
-    return status
+        yield status["reason"], f"{seen.live} -> {seen.written} replicas: {status['message']}", False
+    elif mode is Mode.HELD and before != Mode.HELD:
+        yield "Held", seen.control.message, True

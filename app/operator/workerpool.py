@@ -6,11 +6,13 @@ CRD lacks has its default here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
 
+from app.core.config.model import ScalingSettings
 from app.scaling.policy import Policy
 
 GROUP = "workerfleet.dev"
@@ -19,6 +21,7 @@ PLURAL = "workerpools"
 KIND = "WorkerPool"
 POOL_LABEL = f"{GROUP}/pool"
 INSTANCE_LABEL = "app.kubernetes.io/instance"
+_DEFAULTS = {**ScalingSettings().model_dump(), "slots_per_replica": 10}
 
 
 @dataclass(frozen=True)
@@ -34,59 +37,37 @@ class WorkerPool:
     """spec.replicas: the number that a person fixed, None while it is automatic."""
     paused: bool
     hold_s: float
-
-
-@dataclass(frozen=True)
-class Remembered:
-    """What the status holds of earlier looks; None is "not there"."""
-
-    desired: int | None
-    """Replicas that the operator wrote last."""
-    live: int | None
-    """Replicas that the Deployment had."""
-    held_since: datetime | None
-    pinned_since: datetime | None
+    wake_with: tuple[str, ...]
+    """Task queues that wake this pool too: their workflows call activities here."""
 
 
 def read_pool(body: Mapping[str, Any]) -> WorkerPool:
     """The pool of a WorkerPool object."""
-    metadata, spec = body["metadata"], body["spec"]
-    down = spec.get("scaleDown", {})
+    metadata, spec = body["metadata"], {**body["spec"], **body["spec"].get("scaleDown", {})}
+    asked = {field.name: spec[_key(field.name)] for field in fields(Policy) if _key(field.name) in spec}
     return WorkerPool(
         name=metadata["name"],
         namespace=metadata["namespace"],
         uid=metadata.get("uid", ""),
-        policy=Policy(
-            task_queue=spec["taskQueue"],
-            min_replicas=spec.get("minReplicas", 1),
-            max_replicas=spec.get("maxReplicas", 10),
-            slots_per_replica=spec.get("slotsPerReplica", 10),
-            max_wait_s=spec.get("maxWaitSeconds", 5),
-            utilization=spec.get("utilization", 80),
-            backlog_per_replica=spec.get("backlogPerReplica", 20),
-            idle_s=spec.get("idleSeconds", 600),
-            stabilization_window_s=down.get("stabilizationWindowSeconds", 300),
-            max_percent=down.get("maxPercent", 25),
-            long_activities=spec.get("longActivities", False),
-        ),
+        policy=Policy(**(_DEFAULTS | asked)),
         task_types=tuple(spec.get("taskTypes", ("workflow", "activity"))),
         pin=spec.get("replicas"),
         paused=spec.get("paused", False),
         hold_s=spec.get("holdSeconds", 900),
+        wake_with=tuple(spec.get("wakeWith", ())),
     )
 
 
-def read_status(body: Mapping[str, Any], deployment: Mapping[str, Any]) -> Remembered:
-    """What the operator left in the status of a WorkerPool object; nothing of a Deployment older than `deployment`."""
-    status, made = body.get("status") or {}, deployment["metadata"].get("creationTimestamp", "")
-    if made and status.get("observedTime", "") <= made:
-        status = {}
-    since = [_time(status.get(key)) for key in ("heldSince", "pinnedSince")]
-    return Remembered(status.get("desiredReplicas"), status.get("replicas"), *since)
+def _key(field: str) -> str:
+    """What a field of Policy is called in a spec: max_wait_s is maxWaitSeconds."""
+    first, *rest = re.sub("_s$", "_seconds", field).split("_")
+    return first + "".join(word.capitalize() for word in rest)
 
 
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None
+def read_status(body: Mapping[str, Any], deployment: Mapping[str, Any]) -> dict[str, Any]:
+    """The status of a WorkerPool object; nothing where that was told before there was this Deployment."""
+    status, made = body.get("status") or {}, deployment["metadata"].get("creationTimestamp")
+    return dict(status) if made and status.get("observedTime", "") > made else {}
 
 
 def timestamp(moment: datetime) -> str:

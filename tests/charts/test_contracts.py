@@ -112,10 +112,10 @@ def test_the_operator_and_the_crd_mean_the_same_resource() -> None:
 
 def test_the_status_of_the_crd_is_what_the_operator_writes() -> None:
     pool = workerpool.read_pool({"metadata": {"name": "x", "namespace": "y"}, "spec": {"taskQueue": "q"}})
-    deployment: dict[str, Any] = {"metadata": {}, "spec": {"selector": {}}}
-    seen = Seen(pool, deployment, live=1, control=Control(Mode.AUTOMATIC, None), written=2)
+    deployment: dict[str, Any] = {"metadata": {}, "spec": {"selector": {}, "replicas": 1}}
+    seen = Seen(pool, deployment, {}, Control(Mode.AUTOMATIC, None), written=2)
     decision = Decision(1, Reason.DEMAND_UNKNOWN, "", Memory())
-    written = pool_status(seen, 2, None, decision, datetime.now(UTC))
+    written = pool_status(seen, None, decision, datetime.now(UTC))
     fields = POOL["status"]["properties"]
     # observedTime is laid over what has changed, whatever that is.
     assert set(fields) == {*written, "observedTime"}

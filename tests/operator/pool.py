@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from app.operator.workerpool import INSTANCE_LABEL, POOL_LABEL
 from tests.cluster.client import Cluster
@@ -18,16 +19,25 @@ POOL = {
     "metadata": {"name": "orders", "labels": LABELS},
     "spec": {"taskQueue": "orders"},
 }
-DEPLOYMENT = {
+# As Pod Security "restricted" asks, or there were no pods at all.
+_POD = {
+    "nodeSelector": {"there": "is-none"},
+    "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+    "containers": [
+        {
+            "name": "worker",
+            "image": "none",
+            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        }
+    ],
+}
+DEPLOYMENT: dict[str, Any] = {
     "apiVersion": "apps/v1",
     "kind": "Deployment",
     "metadata": {"name": f"{RELEASE}-orders", "labels": LABELS},
     "spec": {
         "selector": {"matchLabels": LABELS},
-        "template": {
-            "metadata": {"labels": LABELS},
-            "spec": {"nodeSelector": {"there": "is-none"}, "containers": [{"name": "worker", "image": "none"}]},
-        },
+        "template": {"metadata": {"labels": LABELS}, "spec": _POD},
     },
 }
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from app.operator.ownership import Mode, control
-from app.operator.workerpool import Remembered, WorkerPool, read_pool
+from app.operator.workerpool import WorkerPool, read_pool, timestamp
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 KUBECTL = "kubectl"
@@ -19,9 +19,10 @@ def pool(**spec: object) -> WorkerPool:
     return read_pool(body)
 
 
-def remembered(desired: int | None, *, held_for_s: float | None = None, live: int = 4) -> Remembered:
-    held = None if held_for_s is None else NOW - timedelta(seconds=held_for_s)
-    return Remembered(desired, live, held, None)
+def remembered(desired: int | None, *, held_for_s: float | None = None, live: int = 4) -> dict[str, Any]:
+    """What the status says of earlier looks."""
+    held = {} if held_for_s is None else {"heldSince": timestamp(NOW - timedelta(seconds=held_for_s))}
+    return {"desiredReplicas": desired, "replicas": live, **held}
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def remembered(desired: int | None, *, held_for_s: float | None = None, live: in
     ],
 )
 def test_who_decides(
-    spec: dict[str, object], status: Remembered, live: int, foreign: str | None, mode: Mode, replicas: int | None
+    spec: dict[str, object], status: dict[str, Any], live: int, foreign: str | None, mode: Mode, replicas: int | None
 ) -> None:
     verdict = control(pool(**spec), status, live, NOW, foreign=foreign, hpa=None)
     assert (verdict.mode, verdict.replicas) == (mode, replicas)
@@ -54,13 +55,13 @@ def test_who_decides(
 
 def test_a_hold_begins_when_it_is_first_seen_and_says_whose_and_how_long() -> None:
     verdict = control(pool(holdSeconds=60), remembered(2), 4, NOW, foreign=KUBECTL, hpa=None)
-    assert verdict.held_since == NOW
+    assert verdict.held_since == timestamp(NOW)
     assert verdict.message == "kubectl set 4; held until 2026-01-01T12:01:00Z"
 
 
 def test_a_pin_says_the_command_that_ends_it_and_keeps_its_beginning() -> None:
-    begun = NOW - timedelta(hours=1)
-    verdict = control(pool(replicas=5), replace(remembered(2), pinned_since=begun), 5, NOW, foreign=None, hpa=None)
+    begun = timestamp(NOW - timedelta(hours=1))
+    verdict = control(pool(replicas=5), remembered(2) | {"pinnedSince": begun}, 5, NOW, foreign=None, hpa=None)
     assert verdict.pinned_since == begun
     assert """kubectl patch wp orders --type=merge -p '{"spec":{"replicas":null}}'""" in verdict.message
 

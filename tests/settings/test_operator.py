@@ -49,7 +49,7 @@ def test_the_operator_sees_the_pools_that_the_settings_say(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, side: int
 ) -> None:
     def looking(_: Any, fleet: KubernetesFleet, observer: Observer, *, poll_s: float) -> None:
-        raise _Looking(set(fleet._objects.pools), observer, poll_s)
+        raise _Looking(set(fleet.objects.pools), observer, poll_s)
 
     monkeypatch.setattr(operator, "Autoscaler", looking)
     for name, value in cluster.environment().items():
