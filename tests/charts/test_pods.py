@@ -161,9 +161,12 @@ def test_the_operator_may_do_what_it_does_and_nothing_else(helm: Helm) -> None:
         ("apps", "deployments/scale"): ["patch"],
         ("autoscaling", "horizontalpodautoscalers"): ["list"],
         ("", "events"): ["create"],
+        ("", "pods"): ["list", "patch"],
     }
     rules = objects.of("Role")["shop-fleet-operator"]["rules"]
     assert {(*rule["apiGroups"], *rule["resources"]): rule["verbs"] for rule in rules} == rights
+    fewer = helm.template({"operator": {"podDeletionCost": False}}).of("Role")["shop-fleet-operator"]["rules"]
+    assert fewer == [rule for rule in rules if rule["resources"] != ["pods"]]
     (subject,) = objects.of("RoleBinding")["shop-fleet-operator"]["subjects"]
     assert subject == {"kind": "ServiceAccount", "name": "shop-fleet-operator", "namespace": "fleet"}
     assert not objects.of("ClusterRole")

@@ -15,6 +15,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"queues": {"emails": {"maxReplicas": 3}}},
         "queues.emails: the image has no such queue; its queues are orders, payments.",
     ),
+    "waking with an unknown queue": (
+        {"queues": {"payments": {"wakeWith": ["orders", "emails"]}}},
+        "queues.payments: wakeWith names emails, and the image has no such queue; its queues are orders, payments.",
+    ),
+    "waking with itself": (
+        {"queues": {"payments": {"wakeWith": ["payments"]}}},
+        "queues.payments: wakeWith names the queue itself, with which it wakes anyway: leave it out.",
+    ),
     "a queue to drop that is there": (
         {"dropQueues": ["orders"]},
         "dropQueues: the manifest still has orders; take it off that list.",
@@ -307,6 +315,10 @@ SCHEMA: dict[str, tuple[dict[str, Any], str]] = {
     "misspelt": ({"queues": {"orders": {"maxReplica": 2}}}, "additional properties 'maxReplica' not allowed"),
     "misspelt at the top": ({"queue": {}}, "additional properties 'queue' not allowed"),
     "replicas": ({"queues": {"orders": {"replicas": 2}}}, "additional properties 'replicas' not allowed"),
+    "all queues waking with one": (
+        {"workerDefaults": {"wakeWith": ["orders"]}},
+        "at '/workerDefaults/wakeWith': maxItems: got 1, want 0",
+    ),
     "all queues retired": (
         {"workerDefaults": {"retired": True}},
         "at '/workerDefaults/retired': value must be false",

@@ -108,6 +108,13 @@ def test_what_code_declares_lies_between_defaults_and_overrides(helm: Helm) -> N
     assert variables(objects.templates()["shop-a"])["FLEET_TEMPORAL__WORKER__MAX_CONCURRENT_ACTIVITIES"] == "9"
 
 
+def test_a_queue_wakes_with_others_by_their_names_in_temporal(helm: Helm) -> None:
+    theirs = {"queuesManifest": manifest(a="A", b="b/2", c="c")}
+    objects = helm.template({**theirs, "queues": {"c": {"wakeWith": ["b", "a"]}}}, environment="staging")
+    wakes = {name: pool["spec"]["wakeWith"] for name, pool in objects.of("WorkerPool").items()}
+    assert wakes == {"a": [], "b": [], "c": ["b/2", "A"]}
+
+
 def test_a_retired_queue_may_sleep_is_marked_and_rolls_no_pod(helm: Helm) -> None:
     before = helm.template().workers()["orders"]
     objects = helm.template({"queues": {"orders": {"retired": True}}})

@@ -29,7 +29,10 @@ _ABOUT_ITSELF = {
 
 @pytest.fixture(scope="module")
 def asked(shop: Release) -> list[Request]:
-    """What was asked of the API server in a full life of the operator, with all that makes it write."""
+    """What was asked of the API server in a full life of the operator, with all that makes it write.
+
+    Pods are listed and marked as the load goes: a pool shrinks, and its idle pods go first.
+    """
     log = shop.cluster.audit_log
     if log is None:
         pytest.skip("what was asked of your cluster cannot be read: FLEET_TEST_CLUSTER=build makes one that tells")
@@ -113,8 +116,11 @@ def test_the_operators_token_opens_nothing_else(shop: Release, tmp_path: Path) -
     assert _may(operator, "default") == _ABOUT_ITSELF
     # The words are true: what is granted works, the rest does not.
     assert "orders" in operator.kubectl("get", "wp", namespace=shop.namespace)
-    for what in ("secrets", "pods", "configmaps", "serviceaccounts", "roles"):
+    for what in ("secrets", "configmaps", "serviceaccounts", "roles"):
         _assert_forbidden(operator, "get", what, "--namespace", shop.namespace)
+    pod = operator.kubectl("get", "pods", "-o", "name", namespace=shop.namespace).split()[0]
+    for verb in (("get",), ("delete",), ("exec", "--", "true"), ("logs",)):
+        _assert_forbidden(operator, verb[0], pod, "--namespace", shop.namespace, *verb[1:])
     for what in ("wp", "deployments", "pods", "secrets"):
         _assert_forbidden(operator, "get", what, "--namespace", "default")
         _assert_forbidden(operator, "get", what, "--all-namespaces")

@@ -61,8 +61,7 @@ class ScalingSettings(Section):
     )
     long_activities: bool = Field(
         default=False,
-        description="Never fewer replicas than have work in hand, up to max_replicas. On this machine idle ones stop "
-        "first; on Kubernetes the ReplicaSet chooses: one with work may be among those that stop, and drains.",
+        description="Never fewer replicas than have work in hand, up to max_replicas; idle ones stop, and no busy one.",
     )
 
     @model_validator(mode="after")

@@ -23,6 +23,13 @@
 {{- if gt (int $pool.minReplicas) (int $pool.maxReplicas) -}}
 {{- $problems = append $problems (printf "queues.%s: minReplicas (%d) is above maxReplicas (%d)." $slug (int $pool.minReplicas) (int $pool.maxReplicas)) -}}
 {{- end -}}
+{{- range $other := $pool.wakeWith -}}
+{{- if not (hasKey $manifest.queues $other) -}}
+{{- $problems = append $problems (printf "queues.%s: wakeWith names %s, and the image has no such queue; its queues are %s." $slug $other (keys $manifest.queues | sortAlpha | join ", ")) -}}
+{{- else if eq $other $slug -}}
+{{- $problems = append $problems (printf "queues.%s: wakeWith names the queue itself, with which it wakes anyway: leave it out." $slug) -}}
+{{- end -}}
+{{- end -}}
 {{- range $key := list "drainSeconds" "slots" "taskTypes" -}}
 {{- if not (get $pool $key) -}}
 {{- $problems = append $problems (printf "queues.%s: the manifest does not say %s; print it anew with `fleet queues --manifest`." $slug $key) -}}
