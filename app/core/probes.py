@@ -6,6 +6,7 @@ One for workers and operator alike; each gives it a table of paths.
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 
 from app.core.config import named
 
+log = logging.getLogger("app.core.probes")
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -60,6 +62,7 @@ class ProbeServer:
         self.address = f"{host}:{self._server.server_address[1]}"
 
     def start(self) -> None:
+        log.info("health and metrics on %s", self.address)
         threading.Thread(target=self._server.serve_forever, name="probes", daemon=True).start()
 
 

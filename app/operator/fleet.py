@@ -17,15 +17,14 @@ from datetime import UTC, datetime
 from httpx2 import HTTPError
 from lightkube import ApiError
 
-from app.operator.kube import HPA_MANAGER, Body, Kube
+from app.operator.kube import HPA_MANAGER, Kube
 from app.operator.objects import Objects
-from app.operator.ownership import Control, Mode, control
-from app.operator.status import Seen, news, pool_status
+from app.operator.status import FAILED, Seen, news, pool_status
 from app.operator.victims import choose
-from app.operator.workerpool import POOL_LABEL, read_pool, read_status, timestamp
+from app.operator.workerpool import POOL_LABEL, Body, Control, Mode, control, read_status, timestamp
 from app.scaling.demand import Demand
 from app.scaling.fleet import Pool
-from app.scaling.policy import Decision
+from app.scaling.policy import Decision, Reason
 
 TRIAL_TIMEOUT_S = 2.0  # of one pool; it takes milliseconds
 NOWHERE: Body = {"metadata": {"name": ""}, "spec": {"selector": {}, "replicas": 0}}
@@ -38,8 +37,7 @@ class KubernetesFleet:
 
     kube: Kube
     objects: Objects
-    on_look: Callable[[], None]
-    """Called as each look begins: a sign of life."""
+    on_look: Callable[[], None]  # called as each look begins: a sign of life
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     _seen: dict[str, Seen] = field(init=False, default_factory=dict)
     _forbidden: bool = field(init=False, default=False)
@@ -48,9 +46,10 @@ class KubernetesFleet:
         """Every pool, with what is known of its Deployment."""
         self.on_look()
         await self.objects.refresh(self.kube)
-        looks = [self._look(body) for _, body in sorted(self.objects.pools.items())]
-        self._seen = {seen.pool.name: seen for seen in await asyncio.gather(*looks)}
-        return [seen.as_pool() for seen in self._seen.values()]
+        bodies = dict(sorted(self.objects.pools.items()))
+        looks = await asyncio.gather(*(self._look(name, body) for name, body in bodies.items()))
+        self._seen = dict(zip(bodies, looks, strict=True))
+        return [seen.pool for seen in self._seen.values()]
 
     async def scale(self, pool: Pool, replicas: int, spare: Sequence[str]) -> None:
         """Write the replicas. Idle pods go first; of a queue of long activities, they alone."""
@@ -59,12 +58,11 @@ class KubernetesFleet:
     async def report(self, pool: Pool, demand: Demand | None, decision: Decision) -> None:
         """A pin is brought about; status where it says something new; an Event for each change of replicas and mode."""
         seen, spare = self._seen[pool.name], [w.identity for w in demand.running if not w.used_slots] if demand else []
-        mode, wanted = seen.control.mode, seen.control.replicas
+        mode, wanted, known = seen.control.mode, seen.control.replicas, seen.desired == seen.live
         try:
-            if mode is Mode.PINNED and not seen.live == seen.desired == wanted:
+            if mode is Mode.PINNED and not (known and seen.live == wanted):
                 await self._write(seen, wanted or 0, spare)
-            known = seen.desired == seen.live and seen.told.get("mode") == mode
-            if mode is Mode.AUTOMATIC and seen.written is None and not known:
+            if mode is Mode.AUTOMATIC and seen.written is None and not (known and seen.told.get("mode") == mode):
                 # Adopt what is there (first look, end of a hold, our own write before a crash): from now on it is ours.
                 await self._write(seen, seen.live, spare)
         finally:
@@ -77,41 +75,38 @@ class KubernetesFleet:
                 # Without a time until it is written: the next look tries again.
                 seen.told = status
                 status = {**status, "observedTime": timestamp(self.clock())}
-                await self.kube.write_status(seen.pool.name, status)
+                await self.kube.write_status(seen.body["metadata"]["name"], status)
                 seen.told = status
         finally:
             # One of the two that is refused does not silence the other.
             for reason, message, warning in events:
-                await self.kube.emit(seen.pool, reason, message, warning=warning)
+                await self.kube.emit(seen.body, reason, message, warning=warning)
 
-    async def _look(self, body: Body) -> Seen:
-        pool = read_pool(body)
-        found = [d for d in self.objects.deployments.values() if d["metadata"]["labels"][POOL_LABEL] == pool.name]
-        last, seen = self._seen.get(pool.name), Seen(pool, found[0] if len(found) == 1 else NOWHERE)
+    async def _look(self, name: str, body: Body) -> Seen:
+        found = [d for d in self.objects.deployments.values() if d["metadata"]["labels"][POOL_LABEL] == name]
+        nobody = Control(Mode.PAUSED, None, f"{len(found) or 'no'} Deployments have the label {POOL_LABEL}={name}")
+        last, seen = self._seen.get(name), Seen(body, found[0] if len(found) == 1 else NOWHERE, nobody)
         # Another object of the same name begins anew.
         seen.told = last.told if last and last.uids == seen.uids else read_status(body, seen.deployment)
-        seen.control = await self._control(seen, len(found))
-        return seen
-
-    async def _control(self, seen: Seen, deployments: int) -> Control:
-        pool, live, ours, foreign = seen.pool, seen.live, seen.told.get("desiredReplicas"), None
         if seen.deployment is NOWHERE:
-            text = f"{deployments or 'no'} Deployments have the label {POOL_LABEL}={pool.name}"
-            return Control(Mode.PAUSED, None, text)
-        hpa = self.objects.autoscalers.get(seen.name)
-        if ours not in (None, live) and not (pool.paused or hpa or pool.pin is not None):
+            return seen
+        spec, live, ours, foreign = body["spec"], seen.live, seen.told.get("desiredReplicas"), None
+        asked = not spec.get("paused") and spec.get("replicas") is None and seen.name not in self.objects.autoscalers
+        if asked and ours not in (None, live):
             try:
                 async with asyncio.timeout(TRIAL_TIMEOUT_S):
                     foreign = await self.kube.foreign_manager(seen.name, live)
                     if foreign == HPA_MANAGER:
                         # Its name stays on the field when the autoscaler itself is gone: then it is nobody's number.
                         self.objects.autoscalers, foreign = await self.kube.list_autoscalers(), None
-                        hpa = self.objects.autoscalers.get(seen.name)
             except (HTTPError, TimeoutError) as error:
                 # Of this pool alone: an admission policy, say.
                 text = f"who set {live} replicas is not known: {str(error) or 'no answer'}"
-                return Control(Mode.HELD, None, text, seen.told.get("heldSince"))
-        return control(pool, seen.told, live, self.clock(), foreign=foreign, hpa=hpa)
+                seen.control = Control(Mode.HELD, None, text, seen.told.get("heldSince"))
+                return seen
+        hpa = self.objects.autoscalers.get(seen.name)
+        seen.control = control(body, seen.told, live, self.clock(), foreign=foreign, hpa=hpa)
+        return seen
 
     async def _write(self, seen: Seen, replicas: int, spare: Sequence[str]) -> None:
         """Only over the number that was looked at: what somebody set meanwhile is theirs, as the next look will see."""
@@ -122,7 +117,7 @@ class KubernetesFleet:
                 raise RuntimeError(f"deployment {seen.name} was scaled by somebody since it was looked at")
             await self.kube.scale(seen.name, replicas, current["metadata"].get("resourceVersion"))
         except (HTTPError, RuntimeError) as error:
-            seen.problem = str(error) or repr(error)
+            seen.said = FAILED, str(error) or repr(error)
             if isinstance(error, ApiError) and error.response.status_code == 409:
                 # The watch should have told of that. If it fell silent, a list will.
                 self.objects.listed_at = 0.0
@@ -145,10 +140,9 @@ class KubernetesFleet:
             if error.response.status_code != 403:
                 raise
             staying = 0 if len(spare) >= live else live
-            if not self._forbidden:
-                log.warning("idle pods cannot go first, see operator.podDeletionCost in the chart: %s", error)
-            self._forbidden = True
+            level, self._forbidden = logging.DEBUG if self._forbidden else logging.WARNING, True
+            log.log(level, "idle pods cannot go first, see operator.podDeletionCost in the chart: %s", error)
         least = min(staying, live, policy.max_replicas)
         if strict and replicas < least:
-            seen.kept, replicas = f"{least} stay: the others with work, or unknown, would go with them", least
+            replicas, seen.said = least, (Reason.WORK_IN_HAND, f"{least} stay: fewer would take a pod with work")
         return replicas

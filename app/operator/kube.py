@@ -8,7 +8,6 @@ the status. Never by merge patch: one of an equal value erases the ownership.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -23,14 +22,11 @@ from lightkube.resources.apps_v1 import Deployment
 from lightkube.types import PatchType
 
 from app.operator.victims import COST, TEMPLATE_LABEL
-from app.operator.workerpool import GROUP, KIND, PLURAL, POOL_LABEL, VERSION, WorkerPool, timestamp
+from app.operator.workerpool import GROUP, KIND, PLURAL, POOL_LABEL, VERSION, Body, timestamp
 from app.scaling.fleet import FleetGone
 
-Body = dict[str, Any]
 MANAGER = "workerfleet-operator"
-HPA_MANAGER = "kube-controller-manager"
-"""Field manager of what a HorizontalPodAutoscaler writes."""
-# As plain data: with classes of their own, a fleet of 1,000 pools takes a second to list.
+HPA_MANAGER = "kube-controller-manager"  # field manager of what a HorizontalPodAutoscaler writes
 WorkerPools = create_namespaced_resource(GROUP, VERSION, KIND, PLURAL)
 Deployments = create_namespaced_resource("apps", "v1", "Deployment", "deployments")
 Autoscalers = create_namespaced_resource("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
@@ -47,8 +43,7 @@ class Kube:
     """Calls in the client's namespace, as its field manager. They raise ApiError, and httpx2's on a broken line."""
 
     client: AsyncClient
-    selector: dict[str, Any]
-    """Labels of the objects that this operator may touch."""
+    selector: dict[str, Any]  # labels of the objects that this operator may touch
 
     async def list_pools(self) -> list[Body]:
         """All WorkerPools of this release. Raises CrdMissing."""
@@ -78,10 +73,8 @@ class Kube:
         return [pod async for pod in found]
 
     async def scale(self, deployment: str, replicas: int, version: str | None, *, trial: bool = False) -> None:
-        """Make `replicas` the number that is wanted, and ours. A conflict (409) when `version` is not the latest.
-
-        A trial writes nothing; it conflicts with whoever else owns the number.
-        """
+        """Make `replicas` the number that is wanted, and ours. A conflict (409) when `version` is not the latest;
+        of a trial, which writes nothing, when the number is somebody else's."""
         metadata = ObjectMeta(name=deployment, namespace=self.client.namespace, resourceVersion=version)
         spec = ScaleSpec(replicas=replicas)
         # An apply needs its kind in the body.
@@ -109,15 +102,15 @@ class Kube:
             if error.response.status_code != 404:
                 raise
 
-    async def write_status(self, pool: str, status: Mapping[str, Any]) -> None:
+    async def write_status(self, pool: str, status: Body) -> None:
         """Lay `status` over that of a pool; a key with None is removed."""
-        await self.client.patch(WorkerPools.Status, pool, {"status": dict(status)}, patch_type=PatchType.MERGE)
+        await self.client.patch(WorkerPools.Status, pool, {"status": status}, patch_type=PatchType.MERGE)
 
-    async def emit(self, pool: WorkerPool, reason: str, message: str, *, warning: bool = False) -> None:
+    async def emit(self, pool: Body, reason: str, message: str, *, warning: bool = False) -> None:
         """An Event on a pool, as `kubectl describe wp` shows it."""
-        now, where = timestamp(datetime.now(UTC)), {"namespace": pool.namespace}
-        about = {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "name": pool.name, "uid": pool.uid, **where}
+        now, of = timestamp(datetime.now(UTC)), pool["metadata"]
+        metadata = {"generateName": f"{of['name']}-", "namespace": of["namespace"]}
+        about = {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, **{k: of[k] for k in ("name", "namespace", "uid")}}
         said = {"reason": reason, "message": message[:1000], "type": "Warning" if warning else "Normal"}
         seen = {"count": 1, "firstTimestamp": now, "lastTimestamp": now, "source": {"component": MANAGER}}
-        event = {"metadata": {"generateName": f"{pool.name}-", **where}, "involvedObject": about, **said, **seen}
-        await self.client.create(Events.from_dict(event))
+        await self.client.create(Events.from_dict({"metadata": metadata, "involvedObject": about, **said, **seen}))

@@ -17,14 +17,13 @@ import kopf
 from httpx2 import HTTPError
 from lightkube import AsyncClient
 
-from app.core.config import ConfigError, Settings, use
-from app.core.config.load import load_settings
+from app.core.config import Settings
 from app.core.exit import ExitCode, fail, finish
 from app.core.probes import ProbeServer, process_metrics
+from app.core.process import begin
 from app.core.pulse import Pulse
 from app.core.services.temporal.task_queues import Asking
 from app.core.services.temporal.temporal_client import TemporalClientService
-from app.core.telemetry import logs, tracing
 from app.core.telemetry.runtime import client_runtime
 from app.operator.fleet import KubernetesFleet
 from app.operator.kube import MANAGER, CrdMissing, Kube
@@ -33,38 +32,31 @@ from app.operator.workerpool import INSTANCE_LABEL
 from app.scaling.autoscaler import Autoscaler
 from app.scaling.demand import Observer
 
-HUNG_S = 60.0
-"""Without a new look for so long the process is hung; a look has limits of its own, far below."""
-STOP_S = 10.0
-"""For kopf to end its watches; it has been seen to wait for ever."""
-
+HUNG_S = 60.0  # without a new look for so long the process is hung; a look has limits of its own, far below
+STOP_S = 10.0  # for kopf to end its watches; it has been seen to wait for ever
 log = logging.getLogger("app.operator")
 
 
 def main() -> NoReturn:
     """Entry point; leaves with 0 after SIGTERM, 2 for wrong settings, 4 without API server or CRD, 1 for the rest."""
-    logs.configure()
+    settings = begin("operator")
     logging.getLogger("httpx2").setLevel(logging.WARNING)
+    pulse = Pulse(HUNG_S + settings.operator.poll_s)
     try:
-        settings = use(load_settings())
-        tracing.configure("operator")
-        pulse = Pulse(HUNG_S + settings.operator.poll_s)
         _serve_probes(settings, pulse)
-    except (ConfigError, OSError) as error:
+    except OSError as error:
         fail(error)
     pulse.watch()
     try:
         asyncio.run(_operate(settings, pulse))
     except (CrdMissing, HTTPError) as error:
         fail(error, ExitCode.CANNOT_CONNECT)
-    finish(ExitCode.DRAINED)
 
 
-async def _operate(settings: Settings, pulse: Pulse) -> None:
+async def _operate(settings: Settings, pulse: Pulse) -> NoReturn:
     release = settings.operator.release
     client = AsyncClient(namespace=settings.operator.namespace or None, field_manager=MANAGER)
-    labels: dict[str, Any] = {INSTANCE_LABEL: release} if release else {}
-    objects, kube = Objects(), Kube(client, labels)
+    objects, kube = Objects(), Kube(client, {INSTANCE_LABEL: release} if release else {})
     # Before anything is watched: kopf itself would wait for ever, silently, for a CRD that is not there.
     await objects.refresh(kube)
     service = TemporalClientService(settings.temporal, runtime=client_runtime())
@@ -86,7 +78,7 @@ async def _operate(settings: Settings, pulse: Pulse) -> None:
     watching = asyncio.create_task(
         kopf.operator(
             # kopf puts signal handlers of its own in the place of ours, and would scale on while its watches end.
-            registry=registry(objects, labels, on_signals),
+            registry=registry(objects, kube, on_signals),
             namespaces=[client.namespace],
             standalone=True,
             stop_flag=stop,
@@ -96,19 +88,16 @@ async def _operate(settings: Settings, pulse: Pulse) -> None:
     )
     await asyncio.wait({looking, watching, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
     stop.set()
-    await asyncio.wait({looking, watching}, timeout=STOP_S)
-    for task in (looking, watching):
-        if task.done() and not task.cancelled() and (error := task.exception()):
-            raise error
+    ended, _ = await asyncio.wait({looking, watching}, timeout=STOP_S)
+    for task in ended:
+        task.result()
     # asyncio.run would wait for what does not end.
     finish(ExitCode.DRAINED)
 
 
 def _serve_probes(settings: Settings, pulse: Pulse) -> None:
     at, routes = settings.operator, {"/livez": pulse.probe, "/metrics": process_metrics}
-    server = ProbeServer(at.health_host, at.health_port, routes, setting="operator.health_port")
-    server.start()
-    log.info("probes and metrics on %s", server.address)
+    ProbeServer(at.health_host, at.health_port, routes, setting="operator.health_port").start()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ handlers: timers, daemons and handlers of creation or change would put finalizer
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -17,12 +16,10 @@ from typing import Any
 
 import kopf
 
-from app.operator.kube import Body, Kube
-from app.operator.workerpool import GROUP, PLURAL, POOL_LABEL, VERSION
+from app.operator.kube import Kube
+from app.operator.workerpool import GROUP, PLURAL, POOL_LABEL, VERSION, Body
 
 RELIST_S = 60.0
-CREDENTIALS_S = 600.0
-"""Projected tokens are renewed in their file; so long a copy of one is used."""
 
 
 @dataclass
@@ -31,8 +28,7 @@ class Objects:
 
     pools: dict[str, Body] = field(default_factory=dict)
     deployments: dict[str, Body] = field(default_factory=dict)
-    autoscalers: dict[str, str] = field(default_factory=dict)
-    """Deployment -> HorizontalPodAutoscaler; not watched, seldom there."""
+    autoscalers: dict[str, str] = field(default_factory=dict)  # Deployment -> HorizontalPodAutoscaler; not watched
     listed_at: float = 0.0
 
     async def refresh(self, kube: Kube) -> None:
@@ -56,9 +52,9 @@ async def _put_right(known: dict[str, Body], listing: Awaitable[list[Body]]) -> 
                 known[name] = listed[name]
 
 
-def registry(objects: Objects, labels: dict[str, Any], on_start: Callable[[], None]) -> kopf.OperatorRegistry:
-    """Handlers that keep `objects`, those with `labels`; `on_start` is called once kopf has set itself up."""
-    handlers = kopf.OperatorRegistry()
+def registry(objects: Objects, kube: Kube, on_start: Callable[[], None]) -> kopf.OperatorRegistry:
+    """Handlers that keep `objects`, those of `kube`; `on_start` is called once kopf has set itself up."""
+    handlers, labels, server = kopf.OperatorRegistry(), kube.selector, kube.client.config.cluster.server
 
     @kopf.on.startup(registry=handlers)
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
@@ -73,12 +69,9 @@ def registry(objects: Objects, labels: dict[str, Any], on_start: Callable[[], No
 
     @kopf.on.login(registry=handlers)
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        info = kopf.login_with_service_account(**kwargs)
-        if info is None:
-            return kopf.login_with_kubeconfig(**kwargs)
-        # kopf would ask the cluster's DNS for the name of the API server.
-        server = f"https://{os.environ['KUBERNETES_SERVICE_HOST']}:{os.environ['KUBERNETES_SERVICE_PORT']}"
-        return replace(info, server=server, expiration=datetime.now(UTC) + timedelta(seconds=CREDENTIALS_S))
+        info = kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+        # kopf by itself asks the cluster's DNS for the API server. Projected tokens are renewed in their file.
+        return info and replace(info, server=server, expiration=datetime.now(UTC) + timedelta(minutes=10))
 
     watch = partial(kopf.on.event, registry=handlers)
     watch(GROUP, VERSION, PLURAL, labels=labels)(partial(_keep, objects.pools))

@@ -9,16 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from app.operator.kube import Body
-from app.operator.ownership import Control, Mode
-from app.operator.workerpool import WorkerPool, timestamp
+from app.operator.workerpool import Body, Control, Mode, read_pool, timestamp
 from app.scaling.demand import Demand
 from app.scaling.fleet import Pool
 from app.scaling.policy import Decision, Reason
 
-FAILED = "FailedUpdateScale"
-"""The reason that an HPA has for it."""
-NOBODY = Control(Mode.PAUSED, None)
+FAILED = "FailedUpdateScale"  # the reason that an HPA has for it
 LIMITED = (Reason.AT_MAXIMUM, Reason.AT_MINIMUM, Reason.RATE_LIMITED, Reason.NOT_DISPATCHING)
 
 
@@ -26,23 +22,19 @@ LIMITED = (Reason.AT_MAXIMUM, Reason.AT_MINIMUM, Reason.RATE_LIMITED, Reason.NOT
 class Seen:
     """One pool of one look. What is known of its past is `told`, the status that was told last."""
 
-    pool: WorkerPool
+    body: Body
     deployment: Body
+    control: Control
     told: Body = field(default_factory=dict)
-    control: Control = NOBODY
-    written: int | None = None
-    """What was then made of its replicas."""
-    problem: str = ""
-    """Why a write was refused."""
-    kept: str = ""
-    """Why it has more replicas than were decided."""
+    written: int | None = None  # what was then made of its replicas
+    said: tuple[str, str] | None = None  # reason and message, where that did not go as decided
 
     def __post_init__(self) -> None:
-        metadata, spec, status = (self.deployment.get(part, {}) for part in ("metadata", "spec", "status"))
+        metadata, spec = self.deployment["metadata"], self.deployment["spec"]
         self.name: str = metadata.get("name", "")
-        self.uids = self.pool.uid, metadata.get("uid")
+        self.uids = self.body["metadata"].get("uid"), metadata.get("uid")
         self.live: int = spec.get("replicas", 1)
-        self.ready: int = status.get("readyReplicas", 0)
+        self.ready: int = self.deployment.get("status", {}).get("readyReplicas", 0)
         self.labels: dict[str, str] = spec["selector"].get("matchLabels", {})
 
     @property
@@ -51,9 +43,9 @@ class Seen:
         ours = self.control.replicas if self.control.mode is Mode.PAUSED else self.told.get("desiredReplicas")
         return ours if self.written is None else self.written
 
-    def as_pool(self) -> Pool:
-        pool, automatic = self.pool, self.control.mode is Mode.AUTOMATIC
-        return Pool(pool.name, pool.policy, pool.task_types, self.live, self.ready, automatic, pool.wake_with)
+    @property
+    def pool(self) -> Pool:
+        return read_pool(self.body, self.live, self.ready, automatic=self.control.mode is Mode.AUTOMATIC)
 
 
 def pool_status(seen: Seen, demand: Demand | None, decision: Decision, now: datetime) -> Body:
@@ -67,13 +59,11 @@ def pool_status(seen: Seen, demand: Demand | None, decision: Decision, now: date
     slots = [t for t in types if t.task_type == "activity"] or types
     used = [t.used_slots for t in slots if t.used_slots is not None]
     total = [t.total_slots for t in slots if t.total_slots is not None]
-    reason, message = (decision.reason.value, decision.message) if automatic else (control.mode.value, control.message)
-    if seen.kept:
-        reason, message = Reason.WORK_IN_HAND.value, f"{message}; {seen.kept}"
-    limited = automatic and decision.reason in LIMITED
+    decided = (decision.reason, decision.message) if automatic else (control.mode, control.message)
+    reason, message = seen.said or decided
     conditions = (
         ("ScalingActive", automatic, control.mode.value),
-        ("ScalingLimited", limited, decision.reason.value),
+        ("ScalingLimited", automatic and decision.reason in LIMITED, decision.reason.value),
         ("DemandKnown", known == "Full", known),
     )
     return {
@@ -85,8 +75,8 @@ def pool_status(seen: Seen, demand: Demand | None, decision: Decision, now: date
         "backlogAgeSeconds": round(max(ages)) if ages else None,
         "slots": f"{max(used, default=0)}/{max(total, default=0)}" if used else None,
         "mode": control.mode.value,
-        "reason": FAILED if seen.problem else reason,
-        "message": seen.problem or message,
+        "reason": str(reason),
+        "message": message,
         "lastScaleTime": seen.told.get("lastScaleTime") if seen.written in (None, seen.live) else timestamp(now),
         "pinnedSince": control.pinned_since,
         "heldSince": control.held_since,
@@ -97,8 +87,8 @@ def pool_status(seen: Seen, demand: Demand | None, decision: Decision, now: date
 def news(seen: Seen, status: Body) -> Iterator[tuple[str, str, bool]]:
     """Reason and message of the Events that `status` is worth after the one told before, and whether they warn."""
     before, mode = seen.told.get("mode"), seen.control.mode
-    if seen.problem and (seen.told.get("reason"), seen.told.get("message")) != (FAILED, seen.problem):
-        yield FAILED, seen.problem, True
+    if status["reason"] == FAILED and seen.said != (seen.told.get("reason"), seen.told.get("message")):
+        yield FAILED, status["message"], True
     if before == Mode.HELD and mode is Mode.AUTOMATIC:
         yield "Released", f"{seen.live} replicas are no longer held", False
     if seen.written not in (None, seen.live):

@@ -1,20 +1,31 @@
-"""The WorkerPool resource as data: what its spec asks for, and what its status remembers.
+"""A WorkerPool: what its spec asks for, what its status remembers, and who decides on the replicas now. Pure.
 
-The API server has validated the object (schema and CEL), so reading it cannot fail on values; a field that an older
-CRD lacks has its default here.
+    paused                       -> nobody writes
+    an HPA on the Deployment     -> Held: two autoscalers would fight for ever, and it was there on purpose
+    spec.replicas of the pool    -> Pinned: that number, until it is removed
+    live != what we wrote last   -> Held: somebody scaled the Deployment; honoured for holdSeconds, then taken back
+    otherwise                    -> Automatic
+
+managedFields cannot tell who scaled or when, so the rule is a level, not an event: our last write is in the status and
+a live number that differs is foreign. One case looks the same and is not: we crashed between writing the Deployment and
+the status. The API server tells them apart: `foreign` is whom a trial write conflicts with, None where it is ours.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime
-from typing import Any, Literal
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from pydantic.alias_generators import to_camel
 
 from app.core.config.model import ScalingSettings
+from app.scaling.fleet import Pool
 from app.scaling.policy import Policy
 
+Body = dict[str, Any]
 GROUP = "workerfleet.dev"
 VERSION = "v1alpha1"
 PLURAL = "workerpools"
@@ -22,49 +33,19 @@ KIND = "WorkerPool"
 POOL_LABEL = f"{GROUP}/pool"
 INSTANCE_LABEL = "app.kubernetes.io/instance"
 _DEFAULTS = {**ScalingSettings().model_dump(), "slots_per_replica": 10}
+# What a field of Policy is called in a spec: max_wait_s is maxWaitSeconds.
+_KEYS = {field.name: to_camel(re.sub("_s$", "_seconds", field.name)) for field in fields(Policy)}
 
 
-@dataclass(frozen=True)
-class WorkerPool:
-    """One pool as the user asked for it."""
-
-    name: str
-    namespace: str
-    uid: str
-    policy: Policy
-    task_types: tuple[Literal["workflow", "activity"], ...]
-    pin: int | None
-    """spec.replicas: the number that a person fixed, None while it is automatic."""
-    paused: bool
-    hold_s: float
-    wake_with: tuple[str, ...]
-    """Task queues that wake this pool too: their workflows call activities here."""
+def read_pool(body: Body, replicas: int, ready: int, *, automatic: bool) -> Pool:
+    """The pool of a WorkerPool object, which the API server has validated; an older CRD may lack fields."""
+    spec = {**body["spec"], **body["spec"].get("scaleDown", {})}
+    policy = Policy(**(_DEFAULTS | {field: spec[key] for field, key in _KEYS.items() if key in spec}))
+    types, wake_with = tuple(spec.get("taskTypes", ("workflow", "activity"))), tuple(spec.get("wakeWith", ()))
+    return Pool(body["metadata"]["name"], policy, types, replicas, ready, automatic, wake_with)
 
 
-def read_pool(body: Mapping[str, Any]) -> WorkerPool:
-    """The pool of a WorkerPool object."""
-    metadata, spec = body["metadata"], {**body["spec"], **body["spec"].get("scaleDown", {})}
-    asked = {field.name: spec[_key(field.name)] for field in fields(Policy) if _key(field.name) in spec}
-    return WorkerPool(
-        name=metadata["name"],
-        namespace=metadata["namespace"],
-        uid=metadata.get("uid", ""),
-        policy=Policy(**(_DEFAULTS | asked)),
-        task_types=tuple(spec.get("taskTypes", ("workflow", "activity"))),
-        pin=spec.get("replicas"),
-        paused=spec.get("paused", False),
-        hold_s=spec.get("holdSeconds", 900),
-        wake_with=tuple(spec.get("wakeWith", ())),
-    )
-
-
-def _key(field: str) -> str:
-    """What a field of Policy is called in a spec: max_wait_s is maxWaitSeconds."""
-    first, *rest = re.sub("_s$", "_seconds", field).split("_")
-    return first + "".join(word.capitalize() for word in rest)
-
-
-def read_status(body: Mapping[str, Any], deployment: Mapping[str, Any]) -> dict[str, Any]:
+def read_status(body: Body, deployment: Body) -> Body:
     """The status of a WorkerPool object; nothing where that was told before there was this Deployment."""
     status, made = body.get("status") or {}, deployment["metadata"].get("creationTimestamp")
     return dict(status) if made and status.get("observedTime", "") > made else {}
@@ -73,3 +54,50 @@ def read_status(body: Mapping[str, Any], deployment: Mapping[str, Any]) -> dict[
 def timestamp(moment: datetime) -> str:
     """RFC 3339 in UTC to the second, as Kubernetes writes times."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Mode(StrEnum):
+    AUTOMATIC = "Automatic"
+    PINNED = "Pinned"
+    HELD = "Held"
+    PAUSED = "Paused"
+
+
+@dataclass(frozen=True)
+class Control:
+    """The verdict. `replicas`: the number to bring about, None where the autoscaler's decision is."""
+
+    mode: Mode
+    replicas: int | None
+    message: str = ""
+    held_since: str | None = None
+    pinned_since: str | None = None
+
+
+def control(body: Body, told: Body, live: int, now: datetime, *, foreign: str | None, hpa: str | None) -> Control:
+    """Who decides on the pool of `body`, of which `told` is the status; its Deployment has `live` replicas wanted.
+
+    `foreign`: who else set them, None where we did; `hpa`: the HorizontalPodAutoscaler that scales it.
+    """
+    spec, pin, hold_s = body["spec"], body["spec"].get("replicas"), body["spec"].get("holdSeconds", 900)
+    if spec.get("paused"):
+        return Control(Mode.PAUSED, live, f"paused at {live}; spec.paused ends it")
+    if hpa is not None:
+        message = f"HorizontalPodAutoscaler {hpa} scales the Deployment, {live} now; without it this pool scales again"
+        return Control(Mode.HELD, live, message)
+    if pin is not None:
+        unpin = f'kubectl patch wp {body["metadata"]["name"]} --type=merge -p \'{{"spec":{{"replicas":null}}}}\''
+        message, since = f"pinned to {pin}; back to automatic: {unpin}", told.get("pinnedSince") or timestamp(now)
+        return Control(Mode.PINNED, pin, message, pinned_since=since)
+    if foreign is None:
+        return Control(Mode.AUTOMATIC, None)
+    # A number that is another one than before is held from now on.
+    since = (told.get("replicas") == live and told.get("heldSince")) or timestamp(now)
+    if live == 0 or hold_s == 0:
+        message = f"{foreign} set {live}; held until somebody scales it to {told.get('desiredReplicas')}"
+        return Control(Mode.HELD, live, message, since)
+    end = datetime.fromisoformat(since) + timedelta(seconds=hold_s)
+    if now >= end:
+        return Control(Mode.AUTOMATIC, None, f"the hold of {live} has ended")
+    # Not how long it still is: that would be news at every look.
+    return Control(Mode.HELD, live, f"{foreign} set {live}; held until {timestamp(end)}", since)

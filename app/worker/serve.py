@@ -134,7 +134,6 @@ def _serve(
     except OSError as error:
         fail(error)
     health.start()
-    log.info("health and metrics on %s", health.address)
     blocked.watch(manager.state)
     memory.watch(worker.max_memory)
 

@@ -16,8 +16,8 @@ import yaml
 
 from app.core.config.model import ScalingSettings
 from app.operator import workerpool
-from app.operator.ownership import Control, Mode
 from app.operator.status import Seen, pool_status
+from app.operator.workerpool import Control, Mode
 from app.scaling.memory import Memory
 from app.scaling.policy import Decision, Reason
 from tests.charts.render import CHART, ENVIRONMENTS, ROOT, Helm
@@ -107,13 +107,17 @@ def test_the_operator_and_the_crd_mean_the_same_resource() -> None:
     assert POOL["status"]["properties"]["mode"]["enum"] == [mode.value for mode in Mode]
     empty = {"metadata": {"name": "x", "namespace": "y"}, "spec": {"taskQueue": "q"}}
     full = {**empty, "spec": {"taskQueue": "q", **_defaults(POOL["spec"])}}
-    assert workerpool.read_pool(empty) == workerpool.read_pool(full)
+    read = [workerpool.read_pool(body, 1, 1, automatic=True) for body in (empty, full)]
+    assert read[0] == read[1]
+    assert workerpool.read_pool(
+        {**empty, "spec": {"taskQueue": "q", "wakeWith": ["a"]}}, 1, 1, automatic=True
+    ).wake_with == ("a",)
 
 
 def test_the_status_of_the_crd_is_what_the_operator_writes() -> None:
-    pool = workerpool.read_pool({"metadata": {"name": "x", "namespace": "y"}, "spec": {"taskQueue": "q"}})
+    pool = {"metadata": {"name": "x", "namespace": "y"}, "spec": {"taskQueue": "q"}}
     deployment: dict[str, Any] = {"metadata": {}, "spec": {"selector": {}, "replicas": 1}}
-    seen = Seen(pool, deployment, {}, Control(Mode.AUTOMATIC, None), written=2)
+    seen = Seen(pool, deployment, Control(Mode.AUTOMATIC, None), written=2)
     decision = Decision(1, Reason.DEMAND_UNKNOWN, "", Memory())
     written = pool_status(seen, None, decision, datetime.now(UTC))
     fields = POOL["status"]["properties"]

@@ -1,4 +1,4 @@
-"""Who decides on the replicas: the table of app/operator/ownership.py, line by line."""
+"""Who decides on the replicas: the table of app/operator/workerpool.py, line by line."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from typing import Any
 
 import pytest
 
-from app.operator.ownership import Mode, control
-from app.operator.workerpool import WorkerPool, read_pool, timestamp
+from app.operator.workerpool import Mode, control, timestamp
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 KUBECTL = "kubectl"
 
 
-def pool(**spec: object) -> WorkerPool:
-    body = {"metadata": {"name": "orders", "namespace": "shop"}, "spec": {"taskQueue": "orders", **spec}}
-    return read_pool(body)
+def pool(**spec: object) -> dict[str, Any]:
+    return {"metadata": {"name": "orders", "namespace": "shop"}, "spec": {"taskQueue": "orders", **spec}}
 
 
 def remembered(desired: int | None, *, held_for_s: float | None = None, live: int = 4) -> dict[str, Any]:

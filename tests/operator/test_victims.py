@@ -131,7 +131,7 @@ class TestLongActivities:
         status = shrinking.step(0, spare=[idle])
         shrinking.has_left(busy, other)
         assert (status["desiredReplicas"], status["reason"]) == (2, "WorkInHand")
-        assert status["message"].startswith("less to do; 2 stay")
+        assert status["message"].startswith("2 stay")
 
     def test_it_does_not_shrink_into_a_pod_of_which_nothing_is_known(self, shrinking: Shrinking) -> None:
         idle, busy, unready = running_pods(shrinking.cluster, shrinking.namespace, 3, unready=1)

@@ -19,11 +19,9 @@ import uvicorn
 from uvicorn.importer import ImportFromStringError, import_from_string
 
 from app.api.http.leaving import Leaving
-from app.core.config import ConfigError, use
-from app.core.config.load import load_settings
 from app.core.exit import ExitCode, fail, finish
 from app.core.ports import check_free
-from app.core.telemetry import logs, tracing
+from app.core.process import begin
 
 log = logging.getLogger("app.api")
 
@@ -103,12 +101,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, help="its port (default: api.port)")
     arguments = parser.parse_args(argv)
     given = {name: value for name in ("host", "port") if (value := getattr(arguments, name)) is not None}
-    logs.configure()
-    try:
-        settings = use(load_settings({"api": given} if given else None)).api
-    except ConfigError as error:
-        fail(error)
-    tracing.configure("api")
+    settings = begin("api", {"api": given} if given else None).api
     if taken := check_free({"api.port": (settings.host, settings.port)}):
         fail(OSError(taken[0]))
     try:
