@@ -123,8 +123,9 @@ class KubernetesFleet:
                 self.objects.listed_at = 0.0
             raise
         seen.written = replicas
-        # The watch may tell of it only after the next look.
-        self.objects.deployments[seen.name] = {**current, "spec": {**current["spec"], "replicas": replicas}}
+        if self.objects.deployments.get(seen.name) is current:
+            # The watch has not told of it yet, and may only after the next look.
+            self.objects.deployments[seen.name] = {**current, "spec": {**current["spec"], "replicas": replicas}}
 
     async def _idle_first(self, seen: Seen, replicas: int, spare: Sequence[str]) -> int:
         """Have the ReplicaSet take idle pods first; the replicas to write: more, where long activities would be cut."""
@@ -139,7 +140,7 @@ class KubernetesFleet:
         except ApiError as error:
             if error.response.status_code != 403:
                 raise
-            staying = 0 if len(spare) >= live else live
+            staying = 0 if sum(name.startswith(f"{seen.name}-") for name in spare) >= live else live
             level, self._forbidden = logging.DEBUG if self._forbidden else logging.WARNING, True
             log.log(level, "idle pods cannot go first, see operator.podDeletionCost in the chart: %s", error)
         least = min(staying, live, policy.max_replicas)

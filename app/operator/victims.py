@@ -42,4 +42,4 @@ def _conditions(pod: dict[str, Any]) -> set[tuple[str, str]]:
 
 
 def _runs(pod: dict[str, Any]) -> bool:
-    return any("running" in container["state"] for container in pod["status"].get("containerStatuses", ()))
+    return any("running" in container.get("state", {}) for container in pod["status"].get("containerStatuses", ()))

@@ -4,7 +4,7 @@ tests (test_guards.py, tests/cluster/test_control.py): each moment between two o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -17,6 +17,7 @@ from app.operator.fleet import KubernetesFleet
 from app.operator.kube import Kube
 from app.operator.objects import Objects
 from app.operator.workerpool import POOL_LABEL
+from app.scaling.demand import Demand, WorkerLoad
 from app.scaling.fleet import Pool
 from app.scaling.memory import Memory
 from app.scaling.policy import Decision, Reason
@@ -50,6 +51,9 @@ class Server:
     """"answer" or "request" of the next /scale."""
     policy: bool = False
     """Whether trial writes are refused."""
+    marked: list[str] = field(default_factory=list)
+    unmarkable: int = 0
+    """The code that marks are refused with."""
     denies: int | None = None
     """More replicas than these are refused."""
 
@@ -91,7 +95,18 @@ class Server:
             raise httpx2.ReadTimeout("no answer")
 
     async def list_pods(self, labels: dict[str, str]) -> list[dict[str, Any]]:
-        return []
+        status = {"conditions": [{"type": "Ready", "status": "True"}]}
+        template = {"pod-template-hash": "1"}
+        names = (f"pod-{number}" for number in range(self.replicas))
+        return [{"metadata": {"name": name, "labels": template}, "status": status} for name in names]
+
+    async def set_cost(self, pod: str, cost: int | None) -> None:
+        if self.unmarkable:
+            raise refusal(self.unmarkable, "no mark")
+        before = list(self.written)
+        await asyncio.sleep(0.01)
+        assert self.written == before, "the replicas were written before the answer"
+        self.marked.append(pod)
 
     async def write_status(self, pool: str, status: dict[str, Any]) -> None:
         self.statuses += 1
@@ -115,7 +130,11 @@ class Operator:
         await self.objects.refresh(cast(Kube, self.server))
 
     async def look(
-        self, want: int | None = None, meanwhile: Callable[[], object] = lambda: None, told: bool = True
+        self,
+        want: int | None = None,
+        meanwhile: Callable[[], object] = lambda: None,
+        told: bool = True,
+        spare: Sequence[str] = (),
     ) -> Pool:
         """One look. `want`: the decision, None keeps what is there; `meanwhile` happens between look and write."""
         if told:
@@ -126,10 +145,11 @@ class Operator:
         refused: Exception | None = None
         if pool.automatic and decision.replicas != pool.replicas:
             try:
-                await self.fleet.scale(pool, decision.replicas, [])
+                await self.fleet.scale(pool, decision.replicas, spare)
             except Exception as error:  # noqa: BLE001 - as the autoscaler does
                 refused = error
-        await self.fleet.report(pool, None, decision)
+        idle = tuple(WorkerLoad(name, 0, 1, False, 0.0) for name in spare)
+        await self.fleet.report(pool, Demand("orders", (), idle, 0.0), decision)
         if refused is not None:
             raise refused
         return pool
@@ -169,6 +189,42 @@ def test_a_write_that_the_watch_has_not_brought_back_is_not_written_again(server
     asyncio.run(operator.look(5))
     assert asyncio.run(operator.look(told=False)).replicas == 5
     assert server.written == [1, 5]
+
+
+def test_each_mark_is_answered_before_the_replicas_are_written(server: Server, operator: Operator) -> None:
+    asyncio.run(operator.look(5))
+    server.spec["replicas"] = 2  # a pin, for which idle pods go first as well
+    asyncio.run(operator.look(spare=["pod-1", "pod-3", "pod-4"]))
+    assert server.marked == ["pod-1", "pod-3", "pod-4"]
+    assert server.replicas == 2
+
+
+@pytest.mark.parametrize("code", [403, 500])
+def test_a_mark_that_fails_puts_the_shrink_off_and_one_that_is_forbidden_does_not(
+    server: Server, operator: Operator, code: int
+) -> None:
+    asyncio.run(operator.look(5))
+    server.unmarkable = code
+    try:
+        asyncio.run(operator.look(4, spare=["pod-1"]))
+    except ApiError:
+        assert code == 500
+    assert server.replicas == (4 if code == 403 else 5)
+    assert server.status["reason"] == ("BacklogWaiting" if code == 403 else "FailedUpdateScale")
+
+
+def test_what_the_watch_tells_before_the_answer_to_a_write_is_newer_than_it(server: Server, operator: Operator) -> None:
+    answer = server.scale
+
+    async def told_first(deployment: str, replicas: int, version: str) -> None:
+        await answer(deployment, replicas, version)
+        server.by_hand(7)
+        await operator.tell()
+
+    server.scale = told_first  # type: ignore[method-assign]
+    asyncio.run(operator.look(5))
+    assert asyncio.run(operator.look(told=False)).replicas == 7
+    assert server.status["mode"] == "Held"
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["the watch tells", "the watch is late"])
