@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -46,8 +47,10 @@ class KubernetesFleet:
         """Every pool, with what is known of its Deployment."""
         self.on_look()
         await self.objects.refresh(self.kube)
-        bodies = dict(sorted(self.objects.pools.items()))
-        looks = await asyncio.gather(*(self._look(name, body) for name, body in bodies.items()))
+        bodies, found = dict(sorted(self.objects.pools.items())), defaultdict[str, list[Body]](list)
+        for deployment in self.objects.deployments.values():
+            found[deployment["metadata"]["labels"][POOL_LABEL]].append(deployment)
+        looks = await asyncio.gather(*(self._look(name, body, found[name]) for name, body in bodies.items()))
         self._seen = dict(zip(bodies, looks, strict=True))
         return [seen.pool for seen in self._seen.values()]
 
@@ -82,8 +85,7 @@ class KubernetesFleet:
             for reason, message, warning in events:
                 await self.kube.emit(seen.body, reason, message, warning=warning)
 
-    async def _look(self, name: str, body: Body) -> Seen:
-        found = [d for d in self.objects.deployments.values() if d["metadata"]["labels"][POOL_LABEL] == name]
+    async def _look(self, name: str, body: Body, found: Sequence[Body]) -> Seen:
         nobody = Control(Mode.PAUSED, None, f"{len(found) or 'no'} Deployments have the label {POOL_LABEL}={name}")
         last, seen = self._seen.get(name), Seen(body, found[0] if len(found) == 1 else NOWHERE, nobody)
         # Another object of the same name begins anew.

@@ -15,7 +15,7 @@ from typing import Any, NoReturn, cast
 
 import kopf
 from httpx2 import HTTPError
-from lightkube import AsyncClient
+from lightkube import AsyncClient, ConfigError
 
 from app.core.config import Settings
 from app.core.exit import ExitCode, fail, finish
@@ -41,22 +41,22 @@ def main() -> NoReturn:
     """Entry point; leaves with 0 after SIGTERM, 2 for wrong settings, 4 without API server or CRD, 1 for the rest."""
     settings = begin("operator")
     logging.getLogger("httpx2").setLevel(logging.WARNING)
-    pulse = Pulse(HUNG_S + settings.operator.poll_s)
+    pulse, at = Pulse(HUNG_S + settings.operator.poll_s), settings.operator
+    routes = {"/livez": pulse.probe, "/metrics": process_metrics}
     try:
-        _serve_probes(settings, pulse)
+        ProbeServer(at.health_host, at.health_port, routes, setting="operator.health_port").start()
     except OSError as error:
         fail(error)
     pulse.watch()
     try:
         asyncio.run(_operate(settings, pulse))
-    except (CrdMissing, HTTPError) as error:
+    except (CrdMissing, HTTPError, ConfigError) as error:
         fail(error, ExitCode.CANNOT_CONNECT)
 
 
 async def _operate(settings: Settings, pulse: Pulse) -> NoReturn:
-    release = settings.operator.release
     client = AsyncClient(namespace=settings.operator.namespace or None, field_manager=MANAGER)
-    objects, kube = Objects(), Kube(client, {INSTANCE_LABEL: release} if release else {})
+    objects, kube = Objects(), Kube(client, {INSTANCE_LABEL: release} if (release := settings.operator.release) else {})
     # Before anything is watched: kopf itself would wait for ever, silently, for a CRD that is not there.
     await objects.refresh(kube)
     service = TemporalClientService(settings.temporal, runtime=client_runtime())
@@ -93,11 +93,6 @@ async def _operate(settings: Settings, pulse: Pulse) -> NoReturn:
         task.result()
     # asyncio.run would wait for what does not end.
     finish(ExitCode.DRAINED)
-
-
-def _serve_probes(settings: Settings, pulse: Pulse) -> None:
-    at, routes = settings.operator, {"/livez": pulse.probe, "/metrics": process_metrics}
-    ProbeServer(at.health_host, at.health_port, routes, setting="operator.health_port").start()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from app.scaling.fleet import Pool
 from app.scaling.policy import Decision, Reason
 
 FAILED = "FailedUpdateScale"  # the reason that an HPA has for it
-LIMITED = (Reason.AT_MAXIMUM, Reason.AT_MINIMUM, Reason.RATE_LIMITED, Reason.NOT_DISPATCHING)
+LIMITED = {Reason.AT_MAXIMUM, Reason.AT_MINIMUM, Reason.RATE_LIMITED, Reason.NOT_DISPATCHING}
+LIMITED |= {Reason.NOT_STARTING, Reason.COUNT_IN_DOUBT}
 
 
 @dataclass

@@ -16,7 +16,8 @@ from app.operator.fleet import KubernetesFleet
 from app.operator.kube import MANAGER, Kube
 from app.operator.objects import Objects
 from app.operator.workerpool import INSTANCE_LABEL, POOL_LABEL
-from app.scaling.policy import Decision, Memory, Reason
+from app.scaling.memory import Memory
+from app.scaling.policy import Decision, Reason
 from tests.cluster.client import Cluster
 from tests.local.dev_fleet import until
 from tests.operator.pods import names, running_pods, set_ready

@@ -33,6 +33,10 @@ PROBES = (
 CASES = (*SEEN, *PROBES)
 
 
+class _AtWork(Exception):
+    """All that comes before the work is done."""
+
+
 class _Looking(Exception):
     """The operator was about to look, at these pools."""
 
@@ -88,9 +92,17 @@ def _pool(place: str, release: str) -> str:
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_the_operators_probes_listen_where_the_settings_say(side: int) -> None:
+def test_the_operators_probes_listen_where_the_settings_say(monkeypatch: pytest.MonkeyPatch, side: int) -> None:
+    async def look(*_: Any) -> None:
+        raise _AtWork
+
+    monkeypatch.setattr(operator, "begin", lambda _: settings(PROBES, side))
+    monkeypatch.setattr(operator, "_operate", look)
+    # It would end this process, which never looks.
+    monkeypatch.setattr(Pulse, "watch", lambda _: None)
     before = _live()
-    operator._serve_probes(settings(PROBES, side), Pulse(60))
+    with pytest.raises(_AtWork):
+        operator.main()
     ((host, port),) = _live() - before
     check(PROBES, side, {"operator.health_host": host, "operator.health_port": port})
 
