@@ -38,9 +38,11 @@ def temporal_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @contextmanager
-def own_server(folder: Path, *dynamic_config: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def own_server(
+    folder: Path, *dynamic_config: str, program: Path | None = None
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A server that a test may stop, freeze or configure: (host:port, process); `dynamic_config` as key=value."""
-    process = start_server(folder, (port := free_port("127.0.0.1")), *dynamic_config)
+    process = start_server(folder, (port := free_port("127.0.0.1")), *dynamic_config, program=program)
     try:
         asyncio.run(ready(address := f"127.0.0.1:{port}", process, folder / "log"))
         yield address, process
@@ -50,9 +52,13 @@ def own_server(folder: Path, *dynamic_config: str) -> Iterator[tuple[str, subpro
             stop_server(process)
 
 
-def start_server(folder: Path, port: int, *dynamic_config: str) -> subprocess.Popen[bytes]:
-    """Start a server with its data in `folder`; it leads a session of its own. Call it from a thread that stays."""
-    line = _TIED + command(folder, port, free_port("127.0.0.1"))
+def start_server(folder: Path, port: int, *dynamic_config: str, program: Path | None = None) -> subprocess.Popen[bytes]:
+    """Start a server with its data in `folder`; it leads a session of its own. Call it from a thread that stays.
+
+    `program`: a `temporal` of another version than the installed one.
+    """
+    installed, *arguments = command(folder, port, free_port("127.0.0.1"))
+    line = [*_TIED, str(program or installed), *arguments]
     for value in dynamic_config:
         line += ["--dynamic-config-value", value]
     with (folder / "log").open("ab") as log:
