@@ -134,15 +134,15 @@ def _spread(values: list[float]) -> dict[str, float]:
 def summary(record: Record) -> str:
     """The table for the docs."""
     rows = [
-        "| store | starts | lag ms p50 / p99 / max | behind ms p99 / max | one query ms p50 | n |",
-        "|---|---|---|---|---|---|",
+        "| store | starts | lag ms p50 / p99 / max | behind ms p99 / max | one query ms p50 | n | load average |",
+        "|---|---|---|---|---|---|---|",
     ]
     for line in record.lines():
         lag, behind = line["lag_ms"], line["behind_ms"]
         pace = f"{line['starts_per_s']:g}/s" if line["rate"] else "one by one"
         rows.append(
             f"| {line['store']} | {pace} | {lag['p50']:g} / {lag['p99']:g} / {lag['max']:g} | {behind['p99']:g} / "
-            f"{behind['max']:g} | {line['query_ms']['p50']:g} | {lag['n']} |"
+            f"{behind['max']:g} | {line['query_ms']['p50']:g} | {lag['n']} | {line['load_average']:g} |"
         )
     lost = Counter(line["store"] for line in record.lines() if line["never_listed"])
     return "\n".join([*rows, f"Runs never listed: {dict(lost) or 0}", record.footnote()])
