@@ -57,7 +57,7 @@ def queue_manifest(registry: Registry, settings: Settings, image_repository: str
             "flushSeconds": math.ceil(queue.worker.flush_timeout_s),
             "longActivities": queue.scaling.long_activities,
             **_promised(queue),
-            **({"wakeWith": list(queue.callers)} if queue.callers else {}),
+            **({"wakeWith": [slug(caller) for caller in queue.callers]} if queue.callers else {}),
         }
     return {"imageRepository": image_repository, "digest": registry_digest(registry), "queues": queues}
 

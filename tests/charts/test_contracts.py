@@ -43,7 +43,7 @@ SETTINGS = {
 }
 """Field of a WorkerPool and key of values -> key of `scaling` in config.yaml."""
 
-FROM_THE_MANIFEST = {"drainSeconds", "slots", "longActivities"}
+FROM_THE_MANIFEST = {"drainSeconds", "slots", "longActivities", "wakeWith"}
 
 
 def test_the_manifest_is_what_the_registry_says_now() -> None:

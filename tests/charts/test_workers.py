@@ -115,6 +115,13 @@ def test_a_queue_wakes_with_others_by_their_names_in_temporal(helm: Helm) -> Non
     assert wakes == {"a": [], "b": [], "c": ["b/2", "A"]}
 
 
+def test_the_example_s_payments_wake_with_the_orders_that_call_them(helm: Helm) -> None:
+    wakes = {name: pool["spec"]["wakeWith"] for name, pool in helm.template({}).of("WorkerPool").items()}
+    assert wakes == {"orders": [], "payments": ["orders"]}
+    none = helm.template({"queues": {"payments": {"wakeWith": []}}}).of("WorkerPool")
+    assert none["payments"]["spec"]["wakeWith"] == []
+
+
 def test_a_retired_queue_may_sleep_is_marked_and_rolls_no_pod(helm: Helm) -> None:
     before = helm.template().workers()["orders"]
     objects = helm.template({"queues": {"orders": {"retired": True}}})

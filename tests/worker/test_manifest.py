@@ -13,6 +13,8 @@ from app.core.config.model import Settings, WorkerSettings
 from app.worker.manifest import manifest_yaml, other_manifest, queue_manifest, registry_digest, slug
 from app.worker.promises import Promise, finishing_drain_s
 from app.worker.registry import Handler, Registry
+from tests.worker.named_activities import charge
+from tests.worker.test_named_in_code import ByFunction
 
 
 def registry(*handlers: tuple[str, str]) -> Registry:
@@ -49,6 +51,17 @@ def test_the_digest_follows_the_code_and_nothing_else() -> None:
     assert registry_digest(registry(("q", "y"), ("q", "x"))) == one
     assert registry_digest(registry(("q", "x"))) != one
     assert registry_digest(registry(("q", "x"), ("r", "y"))) != one
+
+
+def test_it_says_which_queues_to_wake_with_by_their_names_there() -> None:
+    filled = Registry()
+    filled.add(
+        Handler("workflow", "ByFunction", "my orders", ByFunction, ByFunction.__module__, "ByFunction", "o.py:1")
+    )
+    filled.add(Handler("activity", "charge", "payments", charge, charge.__module__, "charge", "p.py:1"))
+    queues = queue_manifest(filled, Settings(), "repo/image")["queues"]
+    assert queues["payments"]["wakeWith"] == [slug("my orders")]
+    assert "wakeWith" not in queues[slug("my orders")]
 
 
 def promising(promise: Promise) -> Registry:
