@@ -37,7 +37,7 @@ STOP_S = 10.0  # for kopf to end its watches; it has been seen to wait for ever
 log = logging.getLogger("app.operator")
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Entry point; leaves with 0 after SIGTERM, 2 for wrong settings, 4 without API server or CRD, 1 for the rest."""
     settings = begin("operator")
     logging.getLogger("httpx2").setLevel(logging.WARNING)
