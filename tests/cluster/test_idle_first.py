@@ -25,6 +25,8 @@ VALUES = {
     "image__tag": DERIVED.rpartition(":")[2],
     "queues__mails__longActivities": "true",
     "queues__mails__slots": "1",
+    # Else two pods that are busy ask for a third.
+    "queues__mails__utilization": "100",
     "queues__mails__drainSeconds": "8",
     "queues__mails__maxReplicas": str(PODS),
 }

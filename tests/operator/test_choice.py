@@ -16,7 +16,7 @@ def pod(
     metadata: dict[str, Any] = {"name": name, "labels": {"pod-template-hash": template}}
     metadata |= {"annotations": {COST: str(cost)}} if cost else {}
     metadata |= {"deletionTimestamp": "2026-01-01T00:00:00Z"} if ends else {}
-    states = [{"state": {"running": {}} if runs else {"waiting": {}}}]
+    states: list[dict[str, Any]] = [{"state": {"running": {}} if runs else {"waiting": {}}}]
     conditions = [{"type": "Ready", "status": str(ready)}]
     return {"metadata": metadata, "status": {"conditions": conditions, "containerStatuses": states}}
 
