@@ -20,7 +20,7 @@ from pathlib import Path
 from app.core.config import Settings, named
 from app.core.exit import ExitCode, fail
 from app.core.ports import check_free, free_port
-from app.core.services.temporal.task_queues import Asking
+from app.core.services.temporal.asking import Asking
 from app.core.services.temporal.temporal_client import TemporalClientService
 from app.core.telemetry import tracing
 from app.core.telemetry.runtime import client_runtime

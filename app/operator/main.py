@@ -22,7 +22,7 @@ from app.core.exit import ExitCode, fail, finish
 from app.core.probes import ProbeServer, process_metrics
 from app.core.process import begin
 from app.core.pulse import Pulse
-from app.core.services.temporal.task_queues import Asking
+from app.core.services.temporal.asking import Asking
 from app.core.services.temporal.temporal_client import TemporalClientService
 from app.core.telemetry.runtime import client_runtime
 from app.operator.fleet import KubernetesFleet

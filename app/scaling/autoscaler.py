@@ -132,18 +132,17 @@ class Autoscaler:
     async def _apply(self, pool: Pool, demand: Demand | None, decision: Decision, began_ns: int) -> None:
         refused: Exception | None = None
         if pool.automatic and decision.replicas != pool.replicas:
-            with tracer.start_as_current_span("ScaleDecision", start_time=began_ns) as span:
-                span.set_attributes({"temporalTaskQueue": pool.policy.task_queue, "fleet.message": decision.message})
-                span.set_attributes({"fleet.replicas.from": pool.replicas, "fleet.replicas.to": decision.replicas})
-                span.set_attribute("fleet.reason", decision.reason.value)
+            before, after, reason = pool.replicas, decision.replicas, decision.reason.value
+            about: dict[str, str | int] = {"temporalTaskQueue": pool.policy.task_queue, "fleet.reason": reason}
+            about |= {"fleet.message": decision.message, "fleet.replicas.from": before, "fleet.replicas.to": after}
+            with tracer.start_as_current_span("ScaleDecision", start_time=began_ns, attributes=about) as span:
                 spare = [w.identity for w in demand.running if w.used_slots == 0] if demand else []
                 try:
                     await self.fleet.scale(pool, decision.replicas, spare)
                 except Exception as error:  # noqa: BLE001 - what could not be done is reported like the rest
                     span.record_exception(refused := error)
             if refused is None:
-                change = f"{pool.replicas} -> {decision.replicas} replicas"
-                log.info("%s: %s, %s: %s", pool.name, change, decision.reason.value, decision.message)
+                log.info("%s: %s -> %s replicas, %s: %s", pool.name, before, after, reason, decision.message)
         await self.fleet.report(pool, demand, decision)
         if refused is not None:
             raise refused

@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Literal
 
 from temporalio.client import Client
 
-from app.core.services.temporal import task_queues as temporal
+from app.core.services.temporal.asking import Asking
+from app.core.services.temporal.heartbeats import Heartbeat, Heartbeats
+from app.core.services.temporal.heartbeats import WorkerLoad as WorkerLoad
+from app.core.services.temporal.queue_statistics import Answer, Statistics, Want
+from app.core.services.temporal.workflow_starts import Starts
 
 if TYPE_CHECKING:
     from app.scaling.fleet import Pool
@@ -44,17 +48,6 @@ class TypeDemand:
     def fresh(self) -> bool:
         """Backlog and rates are known, and of now."""
         return self.backlog is not None and (self.stats_age_s or 0.0) <= FRESH_S
-
-
-@dataclass(frozen=True)
-class WorkerLoad:
-    """One worker process (its identity is the pod's name), all task types together."""
-
-    identity: str
-    used_slots: int
-    total_slots: int
-    draining: bool
-    heartbeat_age_s: float
 
 
 @dataclass(frozen=True)
@@ -95,11 +88,11 @@ class Demand:
 class Observer:
     """Looks at the task queues of a namespace, again and again."""
 
-    def __init__(self, asking: temporal.Asking, heartbeat_interval_s: float) -> None:
+    def __init__(self, asking: Asking, heartbeat_interval_s: float) -> None:
         """`heartbeat_interval_s`: how often workers tell their slots."""
-        self._heartbeats = temporal.Heartbeats(asking, heartbeat_interval_s)
-        self._statistics = temporal.Statistics(asking)
-        self.starts = temporal.Starts(asking)
+        self._heartbeats = Heartbeats(asking, heartbeat_interval_s)
+        self._statistics = Statistics(asking)
+        self.starts = Starts(asking)
         self._clock = asking.clock
 
     async def look(self, client: Client, pools: Sequence[Pool], asks: Container[str] = ()) -> dict[str, Demand]:
@@ -110,7 +103,7 @@ class Observer:
         asked = await self._statistics.refresh(client, wanted)
         return seen | {pool.name: self._demand(pool, heartbeats) for pool in pools if pool.policy.task_queue in asked}
 
-    def _demand(self, pool: Pool, heartbeats: Mapping[str, Sequence[temporal.Heartbeat]] | str) -> Demand:
+    def _demand(self, pool: Pool, heartbeats: Mapping[str, Sequence[Heartbeat]] | str) -> Demand:
         queue, slots = pool.policy.task_queue, pool.policy.slots_per_replica
         mine = None if isinstance(heartbeats, str) else heartbeats.get(queue, [])
         answers = {kind: self._statistics.answers.get((queue, kind)) for kind in pool.task_types}
@@ -118,17 +111,17 @@ class Observer:
         problems = dict.fromkeys(p for p in (heartbeats, *stats) if isinstance(p, str))
         now = self._clock()
         types = tuple(_type_demand(slots, kind, mine, answer, now) for kind, answer in answers.items())
-        loads = tuple(_load(pool, told) for told in mine or ())
+        loads = tuple(told.load(pool.task_types, slots) for told in mine or ())
         return Demand(queue, types, loads, now, "; ".join(problems))
 
 
-def _wants(pool: Pool, demand: Demand, *, asks: bool) -> list[temporal.Want]:
+def _wants(pool: Pool, demand: Demand, *, asks: bool) -> list[Want]:
     """How old the statistics of each type may be, after what is known of the queue already."""
     asleep = pool.replicas == 0
     urgent = asks or not (asleep or demand.running) or any(_pressed(t) for t in demand.types)
     # Sleepers before the others would be all that a thousand of them leave time for: all but the urgent take turns.
     every_s = URGENT_S if urgent or asleep else CALM_S
-    return [temporal.Want(0 if urgent else 1, demand.task_queue, kind, every_s) for kind in pool.task_types]
+    return [Want(0 if urgent else 1, demand.task_queue, kind, every_s) for kind in pool.task_types]
 
 
 def _pressed(t: TypeDemand) -> bool:
@@ -136,13 +129,8 @@ def _pressed(t: TypeDemand) -> bool:
     return full or bool(t.backlog) or t.rate_limited
 
 
-def _total(slots: temporal.Slots, per_replica: int) -> int:
-    # Of workers that give out their slots themselves, heartbeats tell which are in use and not which are free.
-    return max(slots.used, per_replica) if slots.free is None else slots.used + slots.free
-
-
 def _type_demand(
-    per_replica: int, kind: str, mine: Sequence[temporal.Heartbeat] | None, answer: temporal.Answer | None, now: float
+    per_replica: int, kind: str, mine: Sequence[Heartbeat] | None, answer: Answer | None, now: float
 ) -> TypeDemand:
     stats = answer.stats if answer and not isinstance(answer.stats, str) else None
     age_ms = stats.approximate_backlog_age.ToMilliseconds() if stats else 0
@@ -159,12 +147,6 @@ def _type_demand(
         rate_limited=stats.rate_limiting_active if stats else False,
         stats_age_s=now - answer.at if answer else None,
         used_slots=None if mine is None else sum(s.used for s in slots),
-        total_slots=None if mine is None else sum(_total(s, per_replica) for s in slots),
+        total_slots=None if mine is None else sum(s.total(per_replica) for s in slots),
         processed_per_s=sum(rates) if slots and len(rates) == len(slots) else None,
     )
-
-
-def _load(pool: Pool, told: temporal.Heartbeat) -> WorkerLoad:
-    slots = [told.slots[kind] for kind in pool.task_types]
-    used, total = sum(s.used for s in slots), sum(_total(s, pool.policy.slots_per_replica) for s in slots)
-    return WorkerLoad(told.identity, used, total, not told.running, told.age_s)

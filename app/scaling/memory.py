@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from app.scaling.policy import Policy
 
 LASTING_S = 15.0  # slots that were in use for less (or for less than two max_wait_s) may just be clearing a burst
-RATES_S = 30.0  # span of the server's rates
+TAKEN_IN_S = 35.0  # after Temporal failed to answer, a rise may be its own: what was added in the 30 s before, again
+DOUBT_S = 120.0  # so long that is not believed
+BLIND_S = 120.0  # without a look: two of the longest poll_s
 LONGEST_S = 3600.0  # a service time beyond it is an hour: its tasks seldom end, and the old ones fade
 KEEP = 0.9  # weight of the past in the service time: an average over about ten samples
 
@@ -26,7 +28,8 @@ class TypeMemory:
     """The past of one task type."""
 
     used: tuple[tuple[float, int], ...] = ()  # (time, used slots), rising: the first is the least of LASTING_S
-    backlog: int = 0  # as far as it can be believed, counted
+    counted: int = 0  # tasks that wait
+    doubted: int = 0  # of them
     counted_at: float = -math.inf
     slots: float = 0.0  # in use, and
     tasks: float = 0.0  # ended a second: decaying sums
@@ -44,8 +47,10 @@ class Memory:
     types: Mapping[str, TypeMemory] = field(default_factory=dict)
     needs: tuple[tuple[float, int], ...] = ()  # (time, need), falling: the first is the most of the window
     staffed_since: float = math.inf  # as many workers as are wanted have been at work
-    workers: int = 0  # at work last
+    heard: bool = False  # all slots were known last, and
+    workers: int = 0  # at work
     missing_since: float = math.inf  # fewer than are wanted, and no new one
+    failed_at: float = -math.inf  # Temporal did not answer
     calm_since: float = math.inf  # nothing has waited or run
     shrunk_at: float = -math.inf
     asks: bool = False  # only the age of the statistics stood in the way of fewer replicas
@@ -54,9 +59,12 @@ class Memory:
 def learn(policy: Policy, demand: Demand, memory: Memory, now: float, current: int) -> Memory:
     """`memory` with what a look at `now` has shown."""
     since = now - max(LASTING_S, 2 * policy.max_wait_s)
-    types = dict(memory.types)
+    # A server may never tell of its workers; to hear no more of them is a failure.
+    heard, workers = all(t.used_slots is not None for t in demand.types), len(demand.running)
+    failed = any(t.backlog is None for t in demand.types) or (memory.heard and not heard)
+    types, failed_at = dict(memory.types), now if failed else memory.failed_at
     for t in demand.types:
-        past = _believe(policy, t, types.get(t.task_type, TypeMemory()), now)
+        past = _believe(t, types.get(t.task_type, TypeMemory()), now, failed_at)
         if t.used_slots is not None:
             lower = (u for u in past.used if u[0] > since and u[1] < t.used_slots)
             past = replace(past, used=(*lower, (now, t.used_slots)))
@@ -67,7 +75,6 @@ def learn(policy: Policy, demand: Demand, memory: Memory, now: float, current: i
                 past = replace(past, slots=slots, tasks=max(tasks, slots / LONGEST_S if past.tasks else 0.0))
         types[t.task_type] = past
     # Without heartbeats nobody can tell who is at work; then the time since the last growth has to do.
-    heard, workers = all(t.used_slots is not None for t in demand.types), len(demand.running)
     staffed = current > 0 and (workers >= current or not heard)
     missing = heard and workers < current
     new = workers > memory.workers or memory.missing_since == math.inf
@@ -75,27 +82,35 @@ def learn(policy: Policy, demand: Demand, memory: Memory, now: float, current: i
     return replace(
         memory,
         types=types,
+        failed_at=failed_at,
         staffed_since=min(memory.staffed_since, now) if staffed else math.inf,
+        heard=heard,
         workers=workers,
         missing_since=(now if new else memory.missing_since) if missing else math.inf,
-        calm_since=min(memory.calm_since, now) if calm else math.inf,
+        calm_since=min(now if gone(memory, now) else memory.calm_since, now) if calm else math.inf,
     )
 
 
-def _believe(policy: Policy, t: TypeDemand, past: TypeMemory, now: float) -> TypeMemory:
+def _believe(t: TypeDemand, past: TypeMemory, now: float, failed_at: float) -> TypeMemory:
     counted_at = now - (t.stats_age_s or 0.0)
-    if t.backlog is None or counted_at <= past.counted_at:
+    if t.backlog is None or counted_at <= past.counted_at + 0.001:  # the same answer, but for the rounding of its age
         return past
-    # 200 wait, the server restarts and counts 400, and none was added: they are still 200. A count that is older than
-    # the rates' span cannot be compared any more.
-    most = past.backlog + (t.add_rate or 0.0) * RATES_S + policy.slots_per_replica
-    believed = t.backlog if counted_at - past.counted_at > RATES_S else min(t.backlog, math.ceil(most))
-    return replace(past, backlog=believed, counted_at=counted_at)
+    # A server that restarts takes in again what it had not noted as done: 200 that wait become 400, and the rates say
+    # that 200 were added. They stay 200 for as long as that takes to wear off.
+    since_s = counted_at - failed_at
+    came = t.backlog - past.counted if since_s < TAKEN_IN_S and now - past.counted_at < TAKEN_IN_S else 0
+    doubted = max(0, min(past.doubted + max(0, came), t.backlog - 1)) if since_s < DOUBT_S else 0
+    return replace(past, counted=t.backlog, doubted=doubted, counted_at=counted_at)
 
 
 def remember(policy: Policy, memory: Memory, need: int, now: float, current: int) -> tuple[tuple[float, int], ...]:
     """The needs of the window with this one: `Memory.needs`."""
     # A new autoscaler has seen nothing of the last 300 s: what it finds counts as needed, or each restart would shrink.
-    past = memory.needs or ((now, current),)
+    past = memory.needs if not gone(memory, now) else ((now, current),)
     higher = (n for n in past if n[0] > now - policy.stabilization_window_s and n[1] > need)
     return (*higher, (now, need))
+
+
+def gone(memory: Memory, now: float) -> bool:
+    """Whether nobody has looked for so long that what came and went meanwhile is not known."""
+    return not memory.needs or now - memory.needs[-1][0] > BLIND_S

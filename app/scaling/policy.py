@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from app.scaling.memory import RATES_S, Memory, learn, remember
+from app.scaling.memory import Memory, learn, remember
 
 if TYPE_CHECKING:
     from app.scaling.demand import Demand, TypeDemand
 
 STATISTICS_AGE_S = 5.0  # of the server's, at most: it caches them
 STEP_DOWN_EVERY_S = 15.0  # statistics and heartbeats must show what one step did before the next; HPA's period
-STUCK_S = 2 * RATES_S  # whatever waits so long beside free slots is not about slots
+STUCK_S = 60.0  # twice the span of the server's rates: whatever waits so long beside free slots is not about slots
 START_S = 60.0  # without a new worker for so long while some are missing: more replicas would not start either
 
 
@@ -89,11 +89,11 @@ def decide(policy: Policy, demand: Demand | None, memory: Memory, now: float, cu
         return _hold(policy, demand, memory, now, current)
     memory = learn(policy, demand, memory, now, current)
     wants = [_brake(policy, t, memory, now, current, _need(policy, t, memory)) for t in demand.types]
-    want = _woken(demand, max(wants, key=lambda w: w.replicas))
+    want = _woken(demand, current, max(wants, key=lambda w: w.replicas))
     want = _ceiling(policy, _floor(policy, demand, _missing(memory, now, current, want)))
-    memory = replace(memory, needs=remember(policy, memory, want.replicas, now, current))
-    settled = _settle(policy, demand, memory, now, current, want)
-    want = _zero(policy, demand, memory, now, current, settled)
+    need = want.replicas if demand.running else max(want.replicas, current)  # of nobody nothing is known
+    memory = replace(memory, needs=remember(policy, memory, need, now, current))
+    want = _zero(policy, demand, memory, now, current, _settle(policy, demand, memory, now, current, want))
     memory = replace(
         memory,
         staffed_since=math.inf if want.replicas > current else memory.staffed_since,
@@ -106,16 +106,16 @@ def decide(policy: Policy, demand: Demand | None, memory: Memory, now: float, cu
 def _hold(policy: Policy, demand: Demand | None, memory: Memory, now: float, current: int) -> Decision:
     kept = max(current, policy.min_replicas)
     needs = remember(policy, memory, kept, now, current)  # not knowing counts as needing what is there
-    memory = replace(memory, needs=needs, calm_since=math.inf, staffed_since=math.inf, missing_since=math.inf)
-    if demand and demand.woken and kept == 0:
-        return Decision(1, Reason.WAKE_UP, f"a workflow was started; {demand.problem}", memory)
-    text = f"{demand.problem if demand else 'no fresh answer'}: {kept} stay"
-    return Decision(kept, Reason.DEMAND_UNKNOWN, text, memory)
+    memory = replace(memory, needs=needs, failed_at=now, calm_since=math.inf, staffed_since=math.inf)
+    memory = replace(memory, missing_since=math.inf, asks=False)
+    want = _Want(kept, Reason.DEMAND_UNKNOWN, f"{demand.problem if demand else 'no fresh answer'}: {kept} stay")
+    want = _ceiling(policy, _woken(demand, kept, want) if demand else want)
+    return Decision(want.replicas, want.reason, want.text, memory)
 
 
 def _need(policy: Policy, t: TypeDemand, memory: Memory) -> _Want:
     past, slots = memory.types[t.task_type], policy.slots_per_replica
-    backlog = past.backlog if t.fresh else 0
+    backlog = past.counted - past.doubted if t.fresh else 0
     # 12 replicas of 10 slots clear a burst, all 120 in use: 80 % of 15 replicas would be asked for just as it ends.
     # What was in use all the last 15 s is the steady load; the burst is counted once, by its backlog.
     steady = past.used[0][1] if past.used and t.used_slots is not None else 0
@@ -128,9 +128,9 @@ def _need(policy: Policy, t: TypeDemand, memory: Memory) -> _Want:
         each = f"{round(past.service_s, 2):g} s each, to be cleared within {policy.max_wait_s:g} s"
     # A workflow task of 1 ms asks for 0.0002 slots, and still for somebody to run it.
     want = max(math.ceil(busy + waiting - 1e-9), math.ceil((t.used_slots or 0) / slots), min(backlog, 1))
-    if backlog and backlog < (t.backlog or 0):
-        text = f"{t.backlog} {t.task_type} tasks are counted, {backlog} can be: needs {want}"
-        return _Want(want, Reason.COUNT_IN_DOUBT, text)
+    if backlog and past.doubted:
+        text = f"{past.counted} {t.task_type} tasks are counted, {past.doubted} of them since Temporal failed"
+        return _Want(want, Reason.COUNT_IN_DOUBT, f"{text}: needs {want}")
     if backlog:
         return _Want(want, Reason.BACKLOG_WAITING, f"{backlog} {t.task_type} tasks wait, {each}: needs {want}")
     text = f"{t.used_slots} {t.task_type} slots are in use, {steady} steadily: needs {want} at {policy.utilization} %"
@@ -138,7 +138,7 @@ def _need(policy: Policy, t: TypeDemand, memory: Memory) -> _Want:
 
 
 def _brake(policy: Policy, t: TypeDemand, memory: Memory, now: float, current: int, want: _Want) -> _Want:
-    backlog = memory.types[t.task_type].backlog if t.fresh else 0
+    backlog = t.backlog if t.fresh else 0
     age_s, staffed_s = t.backlog_age_s or 0.0, now - memory.staffed_since
     # 40 activities wait for a handler that no worker has: 9 of 10 slots are free, and for 30 s none was dispatched.
     free = t.used_slots is not None and (t.used_slots < (t.total_slots or 0) or not t.total_slots)
@@ -157,13 +157,14 @@ def _brake(policy: Policy, t: TypeDemand, memory: Memory, now: float, current: i
     return want
 
 
-def _woken(demand: Demand, want: _Want) -> _Want:
-    return _Want(1, Reason.WAKE_UP, "a workflow was started") if demand.woken and not want.replicas else want
+def _woken(demand: Demand, current: int, want: _Want) -> _Want:
+    waits = not current and any(t.backlog for t in demand.types)  # told of long ago, when it sleeps all the same
+    why = "a workflow was started" if demand.woken else "work has waited"
+    return _Want(1, Reason.WAKE_UP, why) if (demand.woken or waits) and not want.replicas else want
 
 
 def _missing(memory: Memory, now: float, current: int, want: _Want) -> _Want:
-    waited_s = now - memory.missing_since
-    if want.replicas <= current or waited_s < START_S:
+    if want.replicas <= current or (waited_s := now - memory.missing_since) < START_S:
         return want
     text = f"{memory.workers} of {current} are at work, no new one for {waited_s:.0f} s: not more than {current}"
     return want.instead(current, Reason.NOT_STARTING, text)
@@ -188,36 +189,37 @@ def _ceiling(policy: Policy, want: _Want) -> _Want:
 
 def _settle(policy: Policy, demand: Demand, memory: Memory, now: float, current: int, want: _Want) -> _Want:
     # 10 replicas and a maximum lowered to 4: 4 at once. A maximum is an order and waits for no evidence.
-    top, window_s = min(current, policy.max_replicas), policy.stabilization_window_s
-    if want.replicas >= top:
+    most, window_s = policy.max_replicas, policy.stabilization_window_s
+    if current > most and want.reason is not Reason.AT_MAXIMUM:
+        return want.instead(most, Reason.AT_MAXIMUM, f"maximum is {most}")
+    if want.replicas >= min(current, most):
         return want
     if demand.known != "Full" or not demand.running:
         why = demand.problem or ("statistics are still to come" if demand.running else "no worker has reported")
-        return want.instead(top, Reason.DEMAND_UNKNOWN, f"{why}: {top} stay")
+        return want.instead(current, Reason.DEMAND_UNKNOWN, f"{why}: {current} stay")
     # 20 replicas at 25 %: 15, 12, 9, 7, 6, 5, 4, and from there one by one, where 25 % is less than a replica.
-    lowest = max(want.replicas, memory.needs[0][1], current - max(1, current * policy.max_percent // 100))
+    # Of 5 replicas 2 have not reported: they may be as busy as can be.
+    least = max(want.replicas, memory.needs[0][1], current - len(demand.running))
+    lowest = max(least, current - max(1, current * policy.max_percent // 100))
     due = now - memory.shrunk_at >= min(STEP_DOWN_EVERY_S, window_s)
-    if lowest < top and due and (leaving := len(demand.workers) - len(demand.running)):
-        return want.instead(top, Reason.STABILIZING, f"{top} stay while {leaving} workers still leave")
-    if lowest < top and due and demand.fresh:
+    if lowest < current and due and (leaving := len(demand.workers) - len(demand.running)):
+        return want.instead(current, Reason.STABILIZING, f"{current} stay while {leaving} workers still leave")
+    if lowest < current and due and demand.fresh:
         return want.instead(lowest, Reason.DEMAND_FELL, f"one step down from {current} to {lowest}")
-    if top < current:
-        return want.instead(top, Reason.AT_MAXIMUM, f"maximum is {top}")
-    text = f"{top} stay until that has lasted {window_s:g} s"
-    return replace(want.instead(top, Reason.STABILIZING, text), asks=lowest < top and due)
+    text = f"{current} stay until that has lasted {window_s:g} s"
+    return replace(want.instead(current, Reason.STABILIZING, text), asks=lowest < current and due)
 
 
 def _zero(policy: Policy, demand: Demand, memory: Memory, now: float, current: int, want: _Want) -> _Want:
-    if policy.min_replicas > 0:
+    if policy.min_replicas > 0 or policy.max_replicas == 0:
         return want
     if current == 0:
         asleep = Reason.IDLE if demand.known == "Full" else Reason.DEMAND_UNKNOWN
         return replace(want, reason=Reason.WAKE_UP if want.replicas else asleep)
-    calm_s = max(0.0, now - memory.calm_since)
     # The window keeps the others; the last one is kept by idle_s alone, or an idle_s of 5 would mean 300.
     rested = current == 1 and memory.calm_since <= now - policy.idle_s
     if rested and demand.fresh:
-        return _Want(0, Reason.IDLE, f"nothing has waited or run for {calm_s:.0f} s")
+        return _Want(0, Reason.IDLE, f"nothing has waited or run for {now - memory.calm_since:.0f} s")
     if want.replicas == 0 or (current == 1 and want.reason is Reason.STABILIZING):
         text = f"nothing waits or runs: the last replica leaves when it was so for {policy.idle_s:g} s"
         return _Want(1, Reason.LAST_REPLICA if current == 1 else Reason.DEMAND_FELL, text, asks=rested)

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prometheus_client import REGISTRY
 from temporalio.client import Client
 
-from app.core.services.temporal import task_queues
+from app.core.services.temporal import workflow_starts
 from app.scaling import autoscaler as autoscaler_module
 from app.scaling.autoscaler import Autoscaler
 from app.scaling.demand import Demand
@@ -226,7 +226,7 @@ class TestWaking:
         running = asyncio.create_task(autoscaler_of(client, fleet, poll_s=60).run(stop))
         while len(fleet.reports) < len(fleet.held):
             await asyncio.sleep(0.05)
-        await asyncio.sleep(task_queues.STARTS_EVERY_S + 0.2)
+        await asyncio.sleep(workflow_starts.EVERY_S + 0.2)
         begin = time.monotonic()
         await start(client, queue, "quick", 1)
         try:
@@ -256,7 +256,7 @@ class TestWaking:
         async def run(front: Proxy) -> None:
             fleet, stop = fleet_of(replace(POLICY, task_queue=new_queue()), replicas=1), asyncio.Event()
             running = asyncio.create_task(autoscaler_of(await connect(front.address), fleet, poll_s=60).run(stop))
-            await asyncio.sleep(2 * task_queues.STARTS_EVERY_S)
+            await asyncio.sleep(2 * workflow_starts.EVERY_S)
             assert (front.calls["ListWorkers"], front.calls["ListWorkflowExecutions"]) == (1, 0)
             stop.set()
             await running

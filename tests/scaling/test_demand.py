@@ -17,8 +17,9 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from app.core.ports import free_port
-from app.core.services.temporal import task_queues
-from app.core.services.temporal.task_queues import Asking, Starts
+from app.core.services.temporal import heartbeats
+from app.core.services.temporal.asking import Asking
+from app.core.services.temporal.workflow_starts import Starts
 from app.scaling.demand import Observer
 from app.scaling.fleet import Pool
 from tests.parts.grpc_proxy import Proxy, grpc_proxy
@@ -151,7 +152,7 @@ def test_the_workers_of_one_process_are_one_worker(temporal_address: str) -> Non
 
 
 def test_workers_are_read_page_by_page(temporal_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task_queues, "PAGE_SIZE", 1)
+    monkeypatch.setattr(heartbeats, "PAGE_SIZE", 1)
 
     async def run() -> None:
         client, queue = await connect(temporal_address), new_queue()

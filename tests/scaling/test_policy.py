@@ -140,10 +140,15 @@ class TestBrakes:
 
 class TestUnknown:
     @pytest.mark.parametrize("demand", [None, seen(None, None)], ids=["no answer", "nothing could be read"])
-    @pytest.mark.parametrize(("current", "kept"), [(7, 7), (25, 25), (0, 1)])
-    def test_unknown_demand_changes_nothing(self, demand: Demand | None, current: int, kept: int) -> None:
+    @pytest.mark.parametrize(
+        ("current", "kept", "reason"),
+        [(7, 7, Reason.DEMAND_UNKNOWN), (0, 1, Reason.DEMAND_UNKNOWN), (25, 20, Reason.AT_MAXIMUM)],
+    )
+    def test_unknown_demand_changes_nothing_but_what_the_limits_ask(
+        self, demand: Demand | None, current: int, kept: int, reason: Reason
+    ) -> None:
         decision = once(demand, current)
-        assert (decision.replicas, decision.reason) == (kept, Reason.DEMAND_UNKNOWN)
+        assert (decision.replicas, decision.reason) == (kept, reason)
 
     @pytest.mark.parametrize(
         "demand", [seen(None, 0, workers=7), seen(0, None)], ids=["no statistics", "no heartbeats"]
@@ -315,26 +320,45 @@ class TestZero:
 
 
 class TestDoubt:
-    def test_a_count_that_doubles_while_nothing_is_added_does_not_count(self) -> None:
-        # What a server that restarts tells of 200 waiting tasks.
+    @pytest.mark.parametrize(
+        "failed",
+        [
+            pytest.param(None, id="no answer at all"),
+            pytest.param(seen(None, 10), id="no statistics"),
+            pytest.param(seen(200, None), id="no heartbeats any more"),
+        ],
+    )
+    def test_a_count_that_doubles_after_temporal_failed_does_not_count(self, failed: Demand | None) -> None:
+        # What a server that restarts tells of 200 waiting tasks, and that 10,000 a second were added.
         before = once(seen(200, 10), 1, memory=SECOND_TASKS)
-        doubled = decide(POLICY, seen(400, 10), before.memory, 1006.0, before.replicas)
-        assert (before.replicas, doubled.replicas, doubled.reason) == (6, 6, Reason.COUNT_IN_DOUBT)
-        assert doubled.message.startswith("400 activity tasks are counted, 210 can be: needs ")
+        away = decide(POLICY, failed, before.memory, 1003.0, before.replicas)
+        after = live(seen(400, 10, add=10000.0), 6, 116, memory=away.memory, start=1006.0)
+        assert {(d.replicas, d.reason) for d in after} == {(6, Reason.COUNT_IN_DOUBT)}
+        assert after[0].message.startswith("400 activity tasks are counted, 200 of them since Temporal failed: needs ")
 
-    def test_nor_do_looks_that_failed_meanwhile_make_it_true(self) -> None:
+    def test_it_does_so_for_two_minutes(self) -> None:
         before = once(seen(200, 10), 1, memory=SECOND_TASKS)
         away = decide(POLICY, None, before.memory, 1003.0, before.replicas)
-        assert decide(POLICY, seen(400, 10), away.memory, 1012.0, 6).replicas == 6
+        doubted = live(seen(400, 10, workers=6), 6, 118, memory=away.memory, start=1006.0)[-1]
+        assert decide(POLICY, seen(400, 10, workers=6), doubted.memory, 1126.0, 6).replicas == 10
 
-    def test_what_was_added_counts(self) -> None:
+    def test_what_is_worked_off_is_not_doubted_any_more(self) -> None:
         before = once(seen(200, 10), 1, memory=SECOND_TASKS)
-        more = decide(POLICY, seen(400, 10, add=7.0), before.memory, 1006.0, before.replicas)
+        away = decide(POLICY, None, before.memory, 1003.0, before.replicas)
+        doubled = decide(POLICY, seen(400, 60, workers=6), away.memory, 1006.0, 6)
+        gone = decide(POLICY, seen(0, 0, workers=6), doubled.memory, 1018.0, 6)
+        again = decide(POLICY, seen(500, 0, workers=6), gone.memory, 1080.0, 6)
+        assert (again.replicas, again.reason) == (10, Reason.BACKLOG_WAITING)
+
+    def test_a_rise_without_a_failure_counts(self) -> None:
+        before = once(seen(200, 10), 1, memory=SECOND_TASKS)
+        more = decide(POLICY, seen(400, 10), before.memory, 1006.0, before.replicas)
         assert (more.replicas, more.reason) == (10, Reason.BACKLOG_WAITING)
 
-    def test_after_more_than_the_span_of_the_rates_there_is_nothing_to_compare_with(self) -> None:
-        before = once(seen(200, 10), 1, memory=SECOND_TASKS)
-        assert decide(POLICY, seen(400, 10), before.memory, 1031.0, before.replicas).replicas == 10
+    def test_a_server_that_never_tells_of_its_workers_is_no_failure(self) -> None:
+        before = once(seen(200, None), 1, memory=SECOND_TASKS)
+        more = decide(POLICY, seen(400, None), before.memory, 1006.0, before.replicas)
+        assert more.reason is Reason.BACKLOG_WAITING
 
     def test_old_statistics_ask_for_no_replica(self) -> None:
         assert once(seen(500, 5, stats_age_s=13), 1).replicas == 1

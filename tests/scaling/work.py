@@ -21,7 +21,7 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import Worker
 
-from app.core.services.temporal.task_queues import Asking
+from app.core.services.temporal.asking import Asking
 from app.scaling.demand import Demand, Observer, TypeDemand
 
 from .looks import pool_of

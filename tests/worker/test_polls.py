@@ -19,7 +19,7 @@ from temporalio.worker import SlotMarkUsedContext, SlotPermit, SlotReleaseContex
 
 from app.core.config.model import WorkerSettings
 from app.core.exit import ExitCode
-from app.core.services.temporal.task_queues import Asking
+from app.core.services.temporal.asking import Asking
 from app.scaling.demand import Observer
 from app.worker.polls import TELL_S, Polls, _Slots, grace_s
 from app.worker.promises import latest_task_s
