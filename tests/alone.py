@@ -24,6 +24,7 @@ _MACHINE = (
 )
 _NODE = (
     "tests/cluster/",
+    "tests/operator/test_faults_",
     "tests/operator/test_guards.py",
     "tests/operator/test_victims.py",
     "tests/settings/test_operator.py",

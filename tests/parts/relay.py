@@ -26,6 +26,7 @@ class Relay:
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._flows = threading.Event()
         self._flows.set()
+        self._mute: dict[socket.socket, threading.Event] = {}
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._port = self._listening.getsockname()[1]
         self.address = f"127.0.0.1:{self._port}"
@@ -62,8 +63,21 @@ class Relay:
         finally:
             self._flows.set()
 
+    @contextmanager
+    def silencing(self) -> Iterator[None]:
+        """The connections that there are stay and pass nothing for as long as the block lasts; new ones do."""
+        speak = threading.Event()
+        with self._lock:
+            self._mute = {end: speak for pair in self._pairs for end in pair}
+        try:
+            yield
+        finally:
+            speak.set()
+
     def close(self) -> None:
         self._flows.set()
+        for speak in self._mute.values():
+            speak.set()
         self._hang_up()
         self.cut()
 
@@ -100,6 +114,8 @@ class Relay:
             while True:
                 select.select([one], [], [])
                 self._flows.wait()
+                if speak := self._mute.get(one):
+                    speak.wait()
                 if not (data := one.recv(65536)):
                     break
                 other.sendall(data)
