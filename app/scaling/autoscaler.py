@@ -120,7 +120,8 @@ class Autoscaler:
         try:
             decision = decide(pool.policy, demand, memory, self.clock(), pool.replicas)
             self._pools[pool.name] = pool, decision.memory
-            await asyncio.wait_for(self._apply(pool, demand, decision, began_ns), FLEET_TIMEOUT_S)
+            async with asyncio.timeout(FLEET_TIMEOUT_S):  # wait_for would make a task of each pool
+                await self._apply(pool, demand, decision, began_ns)
             counts = decision.replicas if pool.automatic else pool.replicas, pool.replicas, pool.ready
             types = {t.task_type: t for t in demand.types} if demand else dict.fromkeys(pool.task_types, UNKNOWN)
             metrics.record(pool.policy.task_queue, counts, decision.reason.value, types)
