@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from httpx2 import HTTPError
 from lightkube import ApiError
 
+from app.core.config.pool import PoolSpec
 from app.operator.kube import HPA_MANAGER, Kube
 from app.operator.objects import Objects
 from app.operator.status import FAILED, Seen, news, pool_status
@@ -50,8 +51,9 @@ class KubernetesFleet:
         bodies, found = dict(sorted(self.objects.pools.items())), defaultdict[str, list[Body]](list)
         for deployment in self.objects.deployments.values():
             found[deployment["metadata"]["labels"][POOL_LABEL]].append(deployment)
-        looks = await asyncio.gather(*(self._look(name, body, found[name]) for name, body in bodies.items()))
-        self._seen = dict(zip(bodies, looks, strict=True))
+        asked = (self._look(name, body, found[name]) for name, body in bodies.items())
+        looks = zip(bodies.items(), await asyncio.gather(*asked, return_exceptions=True), strict=True)
+        self._seen = {n: seen if isinstance(seen, Seen) else self._unread(n, body, seen) for (n, body), seen in looks}
         return [seen.pool for seen in self._seen.values()]
 
     async def scale(self, pool: Pool, replicas: int, spare: Sequence[str]) -> None:
@@ -85,15 +87,22 @@ class KubernetesFleet:
             for reason, message, warning in events:
                 await self.kube.emit(seen.body, reason, message, warning=warning)
 
+    def _unread(self, name: str, body: Body, error: BaseException) -> Seen:
+        """One object that an older CRD or a hand let through is its own trouble."""
+        control = Control(Mode.PAUSED, None, f"spec or status cannot be read, nobody scales it: {error}")
+        last = self._seen.get(name)
+        return Seen(body, PoolSpec.read({"taskQueue": name}), NOWHERE, control, last.told if last else {})
+
     async def _look(self, name: str, body: Body, found: Sequence[Body]) -> Seen:
         nobody = Control(Mode.PAUSED, None, f"{len(found) or 'no'} Deployments have the label {POOL_LABEL}={name}")
-        last, seen = self._seen.get(name), Seen(body, found[0] if len(found) == 1 else NOWHERE, nobody)
+        last, spec = self._seen.get(name), PoolSpec.read(body["spec"])
+        seen = Seen(body, spec, found[0] if len(found) == 1 else NOWHERE, nobody)
         # Another object of the same name begins anew.
         seen.told = last.told if last and last.uids == seen.uids else read_status(body, seen.deployment)
         if seen.deployment is NOWHERE:
             return seen
-        spec, live, ours, foreign = body["spec"], seen.live, seen.told.get("desiredReplicas"), None
-        asked = not spec.get("paused") and spec.get("replicas") is None and seen.name not in self.objects.autoscalers
+        live, ours, foreign = seen.live, seen.told.get("desiredReplicas"), None
+        asked = not spec.paused and spec.replicas is None and seen.name not in self.objects.autoscalers
         if asked and ours not in (None, live):
             try:
                 async with asyncio.timeout(TRIAL_TIMEOUT_S):
@@ -107,7 +116,7 @@ class KubernetesFleet:
                 seen.control = Control(Mode.HELD, None, text, seen.told.get("heldSince"))
                 return seen
         hpa = self.objects.autoscalers.get(seen.name)
-        seen.control = control(body, seen.told, live, self.clock(), foreign=foreign, hpa=hpa)
+        seen.control = control(name, spec, seen.told, live, self.clock(), foreign, hpa)
         return seen
 
     async def _write(self, seen: Seen, replicas: int, spare: Sequence[str]) -> None:
@@ -131,8 +140,8 @@ class KubernetesFleet:
 
     async def _idle_first(self, seen: Seen, replicas: int, spare: Sequence[str]) -> int:
         """Have the ReplicaSet take idle pods first; the replicas to write: more, where long activities would be cut."""
-        policy, live = seen.pool.policy, seen.live
-        strict = policy.long_activities and seen.control.mode is Mode.AUTOMATIC
+        spec, live = seen.spec, seen.live
+        strict = spec.long_activities and seen.control.mode is Mode.AUTOMATIC
         if replicas >= live or (replicas == 0 and not strict):
             return replicas
         try:
@@ -145,7 +154,7 @@ class KubernetesFleet:
             staying = 0 if sum(name.startswith(f"{seen.name}-") for name in spare) >= live else live
             level, self._forbidden = logging.DEBUG if self._forbidden else logging.WARNING, True
             log.log(level, "idle pods cannot go first, see operator.podDeletionCost in the chart: %s", error)
-        least = min(staying, live, policy.max_replicas)
+        least = min(staying, live, spec.max_replicas)
         if strict and replicas < least:
             replicas, seen.said = least, (Reason.WORK_IN_HAND, f"{least} stay: fewer would take a pod with work")
         return replicas

@@ -27,6 +27,7 @@ from app.scaling.fleet import FleetGone
 
 MANAGER = "workerfleet-operator"
 HPA_MANAGER = "kube-controller-manager"  # field manager of what a HorizontalPodAutoscaler writes
+PAGE = 250  # objects in one answer to a list: what a large one takes, a process does not give back
 WorkerPools = create_namespaced_resource(GROUP, VERSION, KIND, PLURAL)
 Deployments = create_namespaced_resource("apps", "v1", "Deployment", "deployments")
 Autoscalers = create_namespaced_resource("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
@@ -48,7 +49,7 @@ class Kube:
     async def list_pools(self) -> list[Body]:
         """All WorkerPools of this release. Raises CrdMissing."""
         try:
-            return [pool async for pool in self.client.list(WorkerPools, labels=self.selector)]
+            return [pool async for pool in self.client.list(WorkerPools, labels=self.selector, chunk_size=PAGE)]
         # Not an ApiError: for a group that it does not know, the API server answers in plain text.
         except HTTPStatusError as error:
             if error.response.status_code != 404:
@@ -59,7 +60,7 @@ class Kube:
     async def list_deployments(self) -> list[Body]:
         """All Deployments of pools of this release."""
         labels = {**self.selector, POOL_LABEL: exists()}
-        return [deployment async for deployment in self.client.list(Deployments, labels=labels)]
+        return [deployment async for deployment in self.client.list(Deployments, labels=labels, chunk_size=PAGE)]
 
     async def list_autoscalers(self) -> dict[str, str]:
         """Deployment -> the HorizontalPodAutoscaler that scales it."""

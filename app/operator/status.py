@@ -6,13 +6,14 @@ Condition names are never Ready or Stalled, and no observedGeneration is written
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 
-from app.operator.workerpool import Body, Control, Mode, read_pool, timestamp
+from app.core.config.pool import PoolSpec
+from app.operator.workerpool import Body, Control, Mode, timestamp
 from app.scaling.demand import Demand
 from app.scaling.fleet import Pool
-from app.scaling.policy import Decision, Reason
+from app.scaling.policy import Decision, Policy, Reason
 
 FAILED = "FailedUpdateScale"  # the reason that an HPA has for it
 LIMITED = {Reason.AT_MAXIMUM, Reason.AT_MINIMUM, Reason.RATE_LIMITED, Reason.NOT_DISPATCHING}
@@ -24,6 +25,7 @@ class Seen:
     """One pool of one look. What is known of its past is `told`, the status that was told last."""
 
     body: Body
+    spec: PoolSpec
     deployment: Body
     control: Control
     told: Body = field(default_factory=dict)
@@ -46,7 +48,9 @@ class Seen:
 
     @property
     def pool(self) -> Pool:
-        return read_pool(self.body, self.live, self.ready, automatic=self.control.mode is Mode.AUTOMATIC)
+        name, spec, automatic = self.body["metadata"]["name"], self.spec, self.control.mode is Mode.AUTOMATIC
+        policy = Policy(**{each.name: getattr(spec, each.name) for each in fields(Policy)})
+        return Pool(name, policy, spec.task_types, self.live, self.ready, automatic, spec.wake_with)
 
 
 def pool_status(seen: Seen, demand: Demand | None, decision: Decision, now: datetime) -> Body:

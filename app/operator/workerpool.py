@@ -13,17 +13,12 @@ the status. The API server tells them apart: `foreign` is whom a trial write con
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from pydantic.alias_generators import to_camel
-
-from app.core.config.model import ScalingSettings
-from app.scaling.fleet import Pool
-from app.scaling.policy import Policy
+from app.core.config.pool import PoolSpec
 
 Body = dict[str, Any]
 GROUP = "workerfleet.dev"
@@ -32,17 +27,6 @@ PLURAL = "workerpools"
 KIND = "WorkerPool"
 POOL_LABEL = f"{GROUP}/pool"
 INSTANCE_LABEL = "app.kubernetes.io/instance"
-_DEFAULTS = {**ScalingSettings().model_dump(), "slots_per_replica": 10}
-# What a field of Policy is called in a spec: max_wait_s is maxWaitSeconds.
-_KEYS = {field.name: to_camel(re.sub("_s$", "_seconds", field.name)) for field in fields(Policy)}
-
-
-def read_pool(body: Body, replicas: int, ready: int, *, automatic: bool) -> Pool:
-    """The pool of a WorkerPool object, which the API server has validated; an older CRD may lack fields."""
-    spec = {**body["spec"], **body["spec"].get("scaleDown", {})}
-    policy = Policy(**(_DEFAULTS | {field: spec[key] for field, key in _KEYS.items() if key in spec}))
-    types, wake_with = tuple(spec.get("taskTypes", ("workflow", "activity"))), tuple(spec.get("wakeWith", ()))
-    return Pool(body["metadata"]["name"], policy, types, replicas, ready, automatic, wake_with)
 
 
 def read_status(body: Body, deployment: Body) -> Body:
@@ -74,29 +58,30 @@ class Control:
     pinned_since: str | None = None
 
 
-def control(body: Body, told: Body, live: int, now: datetime, *, foreign: str | None, hpa: str | None) -> Control:
-    """Who decides on the pool of `body`, of which `told` is the status; its Deployment has `live` replicas wanted.
+def control(
+    name: str, spec: PoolSpec, told: Body, live: int, now: datetime, foreign: str | None, hpa: str | None
+) -> Control:
+    """Who decides on the pool `name`, of which `told` is the status; its Deployment has `live` replicas wanted.
 
     `foreign`: who else set them, None where we did; `hpa`: the HorizontalPodAutoscaler that scales it.
     """
-    spec, pin, hold_s = body["spec"], body["spec"].get("replicas"), body["spec"].get("holdSeconds", 900)
-    if spec.get("paused"):
+    if spec.paused:
         return Control(Mode.PAUSED, live, f"paused at {live}; spec.paused ends it")
     if hpa is not None:
         message = f"HorizontalPodAutoscaler {hpa} scales the Deployment, {live} now; without it this pool scales again"
         return Control(Mode.HELD, live, message)
-    if pin is not None:
-        unpin = f'kubectl patch wp {body["metadata"]["name"]} --type=merge -p \'{{"spec":{{"replicas":null}}}}\''
+    if (pin := spec.replicas) is not None:
+        unpin = f'kubectl patch wp {name} --type=merge -p \'{{"spec":{{"replicas":null}}}}\''
         message, since = f"pinned to {pin}; back to automatic: {unpin}", told.get("pinnedSince") or timestamp(now)
         return Control(Mode.PINNED, pin, message, pinned_since=since)
     if foreign is None:
         return Control(Mode.AUTOMATIC, None)
     # A number that is another one than before is held from now on.
     since = (told.get("replicas") == live and told.get("heldSince")) or timestamp(now)
-    if live == 0 or hold_s == 0:
+    if live == 0 or spec.hold_s == 0:
         message = f"{foreign} set {live}; held until somebody scales it to {told.get('desiredReplicas')}"
         return Control(Mode.HELD, live, message, since)
-    end = datetime.fromisoformat(since) + timedelta(seconds=hold_s)
+    end = datetime.fromisoformat(since) + timedelta(seconds=spec.hold_s)
     if now >= end:
         return Control(Mode.AUTOMATIC, None, f"the hold of {live} has ended")
     # Not how long it still is: that would be news at every look.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -13,8 +14,10 @@ from typing import Any
 import annotated_types
 import pytest
 import yaml
+from pydantic.alias_generators import to_camel
 
 from app.core.config.model import ScalingSettings
+from app.core.config.pool import PoolSpec
 from app.operator import workerpool
 from app.operator.status import Seen, pool_status
 from app.operator.workerpool import Control, Mode
@@ -105,19 +108,15 @@ def test_the_operator_and_the_crd_mean_the_same_resource() -> None:
     assert (CRD_VERSION["name"], CRD["scope"]) == (workerpool.VERSION, "Namespaced")
     assert CRD["names"]["shortNames"] == ["wp"]
     assert POOL["status"]["properties"]["mode"]["enum"] == [mode.value for mode in Mode]
-    empty = {"metadata": {"name": "x", "namespace": "y"}, "spec": {"taskQueue": "q"}}
-    full = {**empty, "spec": {"taskQueue": "q", **_defaults(POOL["spec"])}}
-    read = [workerpool.read_pool(body, 1, 1, automatic=True) for body in (empty, full)]
-    assert read[0] == read[1]
-    assert workerpool.read_pool(
-        {**empty, "spec": {"taskQueue": "q", "wakeWith": ["a"]}}, 1, 1, automatic=True
-    ).wake_with == ("a",)
+    assert PoolSpec.read({"taskQueue": "q"}) == PoolSpec.read({"taskQueue": "q", **_defaults(POOL["spec"])})
+    named = {to_camel(re.sub("_s$", "_seconds", name)) for name in PoolSpec.model_fields}
+    assert named - {"stabilizationWindowSeconds", "maxPercent"} == set(POOL["spec"]["properties"]) - {"scaleDown"}
 
 
 def test_the_status_of_the_crd_is_what_the_operator_writes() -> None:
-    pool = {"metadata": {"name": "x", "namespace": "y"}, "spec": {"taskQueue": "q"}}
+    pool: dict[str, Any] = {"metadata": {"name": "x", "namespace": "y"}, "spec": {"taskQueue": "q"}}
     deployment: dict[str, Any] = {"metadata": {}, "spec": {"selector": {}, "replicas": 1}}
-    seen = Seen(pool, deployment, Control(Mode.AUTOMATIC, None), written=2)
+    seen = Seen(pool, PoolSpec.read(pool["spec"]), deployment, Control(Mode.AUTOMATIC, None), written=2)
     decision = Decision(1, Reason.DEMAND_UNKNOWN, "", Memory())
     written = pool_status(seen, None, decision, datetime.now(UTC))
     fields = POOL["status"]["properties"]

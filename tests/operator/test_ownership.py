@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 
-from app.operator.workerpool import Mode, control, timestamp
+from app.core.config.pool import PoolSpec
+from app.operator.workerpool import Control, Mode, control, timestamp
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 KUBECTL = "kubectl"
 
 
-def pool(**spec: object) -> dict[str, Any]:
-    return {"metadata": {"name": "orders", "namespace": "shop"}, "spec": {"taskQueue": "orders", **spec}}
+def decided(
+    spec: dict[str, object], told: dict[str, Any], live: int, *, foreign: str | None = None, hpa: str | None = None
+) -> Control:
+    return control("orders", PoolSpec.read({"taskQueue": "orders", **spec}), told, live, NOW, foreign, hpa)
 
 
 def remembered(desired: int | None, *, held_for_s: float | None = None, live: int = 4) -> dict[str, Any]:
@@ -47,19 +50,19 @@ def remembered(desired: int | None, *, held_for_s: float | None = None, live: in
 def test_who_decides(
     spec: dict[str, object], status: dict[str, Any], live: int, foreign: str | None, mode: Mode, replicas: int | None
 ) -> None:
-    verdict = control(pool(**spec), status, live, NOW, foreign=foreign, hpa=None)
+    verdict = decided(spec, status, live, foreign=foreign)
     assert (verdict.mode, verdict.replicas) == (mode, replicas)
 
 
 def test_a_hold_begins_when_it_is_first_seen_and_says_whose_and_how_long() -> None:
-    verdict = control(pool(holdSeconds=60), remembered(2), 4, NOW, foreign=KUBECTL, hpa=None)
+    verdict = decided({"holdSeconds": 60}, remembered(2), 4, foreign=KUBECTL)
     assert verdict.held_since == timestamp(NOW)
     assert verdict.message == "kubectl set 4; held until 2026-01-01T12:01:00Z"
 
 
 def test_a_pin_says_the_command_that_ends_it_and_keeps_its_beginning() -> None:
     begun = timestamp(NOW - timedelta(hours=1))
-    verdict = control(pool(replicas=5), remembered(2) | {"pinnedSince": begun}, 5, NOW, foreign=None, hpa=None)
+    verdict = decided({"replicas": 5}, remembered(2) | {"pinnedSince": begun}, 5)
     assert verdict.pinned_since == begun
     assert """kubectl patch wp orders --type=merge -p '{"spec":{"replicas":null}}'""" in verdict.message
 
@@ -67,6 +70,6 @@ def test_a_pin_says_the_command_that_ends_it_and_keeps_its_beginning() -> None:
 @pytest.mark.parametrize("live", [2, 4])
 @pytest.mark.parametrize("spec", [{}, {"replicas": 5}])
 def test_a_horizontal_pod_autoscaler_is_named_and_never_fought(spec: dict[str, object], live: int) -> None:
-    verdict = control(pool(**spec), remembered(2, held_for_s=9999), live, NOW, foreign=None, hpa="cpu")
+    verdict = decided(spec, remembered(2, held_for_s=9999), live, hpa="cpu")
     assert (verdict.mode, verdict.replicas) == (Mode.HELD, live)
     assert verdict.message.startswith(f"HorizontalPodAutoscaler cpu scales the Deployment, {live} now; without it")
