@@ -12,7 +12,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
 
@@ -51,18 +51,19 @@ class Autoscaler:
         """Look until `stop`. Looks keep their rhythm; a slow one drops those that it ran into. Raises FleetGone."""
         due = self.clock()
         while not stop.is_set():
-            if (late_s := self.clock() - due) >= 0:
+            came, late_s = await self._work_came(), self.clock() - due
+            if late_s >= 0:
                 metrics.LATE.observe(late_s)
                 await self.tick()
                 due += self.poll_s * (1 + max(0.0, self.clock() - due) // self.poll_s)
-            elif await self._work_came():
-                await self.tick()
+            elif came:
+                await self.tick(self._woken)
             pause_s = min(due - self.clock(), self.observer.starts.every_s if self._sleepers() else math.inf)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), pause_s)
 
-    async def tick(self) -> dict[str, Decision]:
-        """One look at all pools: the decisions by the pools' names. Raises FleetGone, at the last of GONE_LOOKS."""
+    async def tick(self, only: Container[str] | None = None) -> dict[str, Decision]:
+        """One look at all pools, or some: decisions by their names. Raises FleetGone, at the last of GONE_LOOKS."""
         try:
             pools = await asyncio.wait_for(self.fleet.pools(), FLEET_TIMEOUT_S)
         except Exception as error:
@@ -76,6 +77,7 @@ class Autoscaler:
         for gone in self._pools.keys() - {pool.name for pool in pools}:
             metrics.forget(self._pools.pop(gone)[0].policy.task_queue)
         self._woken &= {pool.name for pool in pools if not pool.replicas}
+        pools = [pool for pool in pools if only is None or pool.name in only]
         began_ns, demands = time.time_ns(), await self._observe(pools)
         decisions = await asyncio.gather(*(self._scale(p, demands.get(p.name), began_ns) for p in pools))
         return {pool.name: decision for pool, decision in zip(pools, decisions, strict=True) if decision}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 LASTING_S = 15.0  # slots that were in use for less (or for less than two max_wait_s) may just be clearing a burst
 TAKEN_IN_S = 35.0  # after Temporal failed to answer, a rise may be its own: what was added in the 30 s before, again
+CACHED_S = 6.0  # the server's statistics are up to 5 s old
 DOUBT_S = 120.0  # so long that is not believed
 BLIND_S = 120.0  # without a look: two of the longest poll_s
 LONGEST_S = 3600.0  # a service time beyond it is an hour: its tasks seldom end, and the old ones fade
@@ -31,6 +32,8 @@ class TypeMemory:
     counted: int = 0  # tasks that wait
     doubted: int = 0  # of them
     counted_at: float = -math.inf
+    oldest_at: float = -math.inf  # began to wait, and
+    oldest_since: float = math.inf  # has been the oldest
     slots: float = 0.0  # in use, and
     tasks: float = 0.0  # ended a second: decaying sums
 
@@ -100,7 +103,10 @@ def _believe(t: TypeDemand, past: TypeMemory, now: float, failed_at: float) -> T
     since_s = counted_at - failed_at
     came = t.backlog - past.counted if since_s < TAKEN_IN_S and now - past.counted_at < TAKEN_IN_S else 0
     doubted = max(0, min(past.doubted + max(0, came), t.backlog - 1)) if since_s < DOUBT_S else 0
-    return replace(past, counted=t.backlog, doubted=doubted, counted_at=counted_at)
+    past = replace(past, counted=t.backlog, doubted=doubted, counted_at=counted_at)
+    oldest_at = counted_at - (t.backlog_age_s or 0.0)
+    same = abs(oldest_at - past.oldest_at) <= CACHED_S
+    return past if same else replace(past, oldest_at=oldest_at, oldest_since=counted_at)
 
 
 def remember(policy: Policy, memory: Memory, need: int, now: float, current: int) -> tuple[tuple[float, int], ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from app.scaling.demand import Demand
 from app.scaling.memory import Memory, TypeMemory
-from app.scaling.policy import Reason, decide
+from app.scaling.policy import Decision, Reason, decide
 
 from .looks import POLICY, POLL_S, SECOND_TASKS, SLEEPY, live, once, replicas, seen
 
@@ -317,6 +318,33 @@ class TestZero:
     def test_a_sleeping_queue_without_work_sleeps_on(self) -> None:
         decision = once(seen(workers=0), 0, SLEEPY)
         assert (decision.replicas, decision.reason) == (0, Reason.IDLE)
+
+
+class TestPassedBy:
+    @staticmethod
+    def waiting(now: float, current: int, *, oldest_at: float, used: int = 6) -> Demand:
+        """One task waits since `oldest_at`; others come and go."""
+        return seen(1, used, workers=current, age_s=now - oldest_at, add=5.0, dispatched=5.0, done=5.0)
+
+    def live(self, oldest_at: Callable[[float], float], used: int = 6) -> Decision:
+        decision = Decision(1, Reason.SLOTS_BUSY, "", SECOND_TASKS)
+        for now in range(1000, 1600, 2):
+            current = decision.replicas
+            demand = self.waiting(now, current, oldest_at=oldest_at(now), used=used * current)
+            decision = decide(POLICY, demand, decision.memory, now, current)
+        return decision
+
+    def test_a_task_that_nobody_takes_beside_others_asks_for_no_replica(self) -> None:
+        decision = self.live(lambda now: 1000.0)
+        assert "none is taken though slots are free: a handler missing?" in decision.message
+        # What grew in the minute until that is known.
+        assert decision.replicas <= 6
+
+    def test_where_the_oldest_is_another_one_each_time_there_is_too_little(self) -> None:
+        assert self.live(lambda now: now - 100).replicas == 20
+
+    def test_nor_does_it_count_while_no_slot_is_free(self) -> None:
+        assert self.live(lambda now: 1000.0, used=10).replicas == 20
 
 
 class TestDoubt:

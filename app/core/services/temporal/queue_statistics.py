@@ -48,7 +48,6 @@ class Statistics:
         The task queues that were asked for.
         """
         now, gate = self._asking.clock(), asyncio.Semaphore(AT_ONCE)
-        self.answers = {w[1:3]: self.answers[w[1:3]] for w in wanted if w[1:3] in self.answers}
         due = sorted((w.rank, self._due_at(w), *w[1:3]) for w in wanted)
         asked = [(queue, kind) for _, at, queue, kind in due if at <= now and self._asking.take()]
         calls = (self._asking.attempt(_describe(client, gate, *one), "DescribeTaskQueue") for one in asked)
