@@ -1,0 +1,207 @@
+"""How soon are enough replicas wanted for a burst? `FLEET_TEST_CLUSTER=build python -m benchmarks.burst --until 5`
+
+500 activities of a second on one pod with 10 slots, at most 20 pods, the default policy; counted pods (counted/pods.py)
+and our operator. In turn the service time is known from some activities before, or not. Each trial has two controls
+beside it, one after the other and in changing order: as many pods as the formula wants, and 20, there from the start.
+
+    --until N   go on until N trials of each kind are recorded in results/burst.jsonl
+    --summary   print what is recorded
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+import os
+import random
+import sys
+import time
+import uuid
+from collections import Counter
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from benchmarks.counted.place import Place, place
+from benchmarks.counted.pods import CALLER, SLOTS, CountedPods
+from benchmarks.counted.work import call
+from benchmarks.record import Record
+from tests.cluster.machine import busy
+from tests.parts.grpc_proxy import Proxy
+
+RELEASE = "burst"
+BURST, SERVICE_S, CALLERS = 500, 1.0, 10
+MOST, MAX_WAIT_S, BACKLOG_PER_REPLICA = 20, 5, 20
+SPEC = {"taskTypes": ["activity"], "minReplicas": 1, "maxReplicas": MOST, "maxWaitSeconds": MAX_WAIT_S}
+BEFORE = [[SERVICE_S] * 3] * 20
+FADED_S = 20.0
+"""What was in use before the burst is then no steady load any more."""
+WATCHED_S = 60.0
+"""After the end of the burst; replicas that are added then are for nothing."""
+LIMIT_S = 180.0
+KINDS = ("known", "unknown")
+
+
+def formula(service_time: str) -> int:
+    """Replicas that the documentation promises for what waits beside one full pod."""
+    backlog = BURST - SLOTS
+    if service_time == "known":
+        return min(MOST, math.ceil(backlog * min(1.0, SERVICE_S / MAX_WAIT_S) / SLOTS))
+    return min(MOST, math.ceil(backlog / BACKLOG_PER_REPLICA))
+
+
+async def burst(pods: CountedPods, pool: str) -> tuple[float, float]:
+    """When it was scheduled, and when its last activity had ended."""
+    had, began = len(pods.book.ends(pool)), time.monotonic()
+    each = [[SERVICE_S] * (BURST // CALLERS)]
+    await asyncio.gather(*(call(pods.client, CALLER, pool, each) for _ in range(CALLERS)))
+    ends = sorted(pods.book.ends(pool))
+    assert len(ends) - had >= BURST, f"{len(ends) - had} of {BURST} activities ended"
+    return began, ends[-1]
+
+
+async def subject(at: Place, pods: CountedPods, asked: Proxy, service_time: str) -> dict[str, Any]:
+    """A burst on one pod under our operator."""
+    pool = f"subject-{uuid.uuid4().hex[:8]}"
+    await asyncio.to_thread(at.create, RELEASE, pool, 1, SPEC)
+    await pods.until(lambda: pods.working(pool) == 1, LIMIT_S, "one pod")
+    if service_time == "known":
+        await call(pods.client, CALLER, pool, BEFORE)
+    await asyncio.sleep(FADED_S + random.uniform(0, 3))
+    calls, before = dict(asked.calls), len(pods.replicas[pool])
+    began, ended = await burst(pods, pool)
+    drained_with = pods.replicas[pool][-1][1]
+    await asyncio.sleep(max(0.0, began + 60 - time.monotonic()))
+    minute = Counter(asked.calls) - Counter(calls)
+    await asyncio.sleep(max(0.0, ended + WATCHED_S - time.monotonic()))
+    pods.check()
+    changes = pods.replicas[pool][before - 1 :]
+    grown = [at_s for (_, was), (at_s, now) in pairwise(changes) if now > was]
+    events = await asyncio.to_thread(at.events, pool)
+    await _empty(at, pods, pool)
+    return {
+        "wanted_s": round(grown[0] - began, 2) if grown else None,
+        "wanted_first": changes[1][1] if grown else None,
+        "peak": max(now for _, now in changes),
+        "peak_s": round(max(changes, key=lambda c: (c[1], -c[0]))[0] - began, 2),
+        "changes": [(round(at_s - began, 2), now) for at_s, now in changes[1:]],
+        "added_late": sum(at_s > ended for at_s in grown),
+        "drained_s": round(ended - began, 2),
+        "drained_with": drained_with,
+        "calls_in_60_s": dict(minute),
+        "said": events,
+    }
+
+
+async def control(at: Place, pods: CountedPods, replicas: int) -> float:
+    """Seconds to the end of a burst on pods that are there from the start."""
+    pool = f"control-{uuid.uuid4().hex[:8]}"
+    await asyncio.to_thread(at.create, RELEASE, pool, replicas, None)
+    await pods.until(lambda: pods.working(pool) == replicas, LIMIT_S, f"{replicas} pods")
+    await asyncio.sleep(5)
+    began, ended = await burst(pods, pool)
+    await _empty(at, pods, pool)
+    return round(ended - began, 2)
+
+
+async def trial(at: Place, pods: CountedPods, asked: Proxy, service_time: str, turn: int) -> dict[str, Any]:
+    """A burst and its controls, whose order changes with `turn`."""
+    wanted, result = formula(service_time), dict[str, Any]()
+    # None is the subject; the others are controls.
+    parts: list[int | None] = [None, *dict.fromkeys((wanted, MOST))]
+    drained: dict[int | None, float] = {}
+    with busy() as cpu:
+        for part in parts[turn % len(parts) :] + parts[: turn % len(parts)]:
+            if part is None:
+                result = await subject(at, pods, asked, service_time)
+                drained[part] = result["drained_s"]
+            else:
+                drained[part] = await control(at, pods, part)
+    return {
+        "service_time": service_time,
+        "formula": wanted,
+        **result,
+        "control_drained_s": drained[wanted],
+        "control_most_drained_s": drained[MOST],
+        "order": turn % len(parts),
+        "cpu_percent": round(cpu.percent),
+    }
+
+
+async def _empty(at: Place, pods: CountedPods, pool: str) -> None:
+    await asyncio.to_thread(at.delete, pool)
+    await pods.until(lambda: not pods.working(pool), LIMIT_S, "no pod")
+
+
+def proceed(until: int, record: Record) -> None:
+    """Make what is missing."""
+    with place() as at, at.operator(RELEASE) as asked:
+        asyncio.run(_proceed(at, asked, until, record))
+
+
+async def _proceed(at: Place, asked: Proxy, until: int, record: Record) -> None:
+    """The kind with fewer trials first."""
+
+    def missing(kind: str) -> int:
+        return until - len(record.lines(service_time=kind))
+
+    async with CountedPods(at) as pods:
+        while missing(kind := max(KINDS, key=missing)) > 0:
+            with record.trial(service_time=kind):
+                result = await trial(at, pods, asked, kind, len(record.lines(service_time=kind)))
+            record.add(result)
+            print(result, flush=True)
+
+
+def summary(record: Record) -> str:
+    """The recorded trials as a table in Markdown; times: min / median / max."""
+    head = ["service time", "n", "wanted after, s", "replicas wanted then (formula)", "peak", "added after the end"]
+    head += ["drained, s", "same pods from the start, s", "ratio", "20 from the start, s", "calls to Temporal in 60 s"]
+    rows = [[kind, *_row(lines)] for kind in KINDS if (lines := record.lines(service_time=kind))]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
+    return f"{table}\n\n{record.footnote()}"
+
+
+def _row(lines: list[dict[str, Any]]) -> list[str]:
+    def of(key: str) -> str:
+        return spread([line[key] for line in lines if line[key] is not None])
+
+    calls = sum((Counter(line["calls_in_60_s"]) for line in lines), Counter[str]())
+    return [
+        str(len(lines)),
+        of("wanted_s"),
+        f"{of('wanted_first')} ({lines[0]['formula']})",
+        of("peak"),
+        str(sum(line["added_late"] for line in lines)),
+        of("drained_s"),
+        of("control_drained_s"),
+        spread([round(line["drained_s"] / line["control_drained_s"], 2) for line in lines]),
+        of("control_most_drained_s"),
+        ", ".join(f"{method} {count / len(lines):.0f}" for method, count in calls.most_common()),
+    ]
+
+
+def spread(numbers: list[float]) -> str:
+    """min / median / max."""
+    return " / ".join(f"{each:g}" for each in (min(numbers), median(numbers), max(numbers))) if numbers else "never"
+
+
+def main() -> None:
+    """Go on with the record, or print it; see the module's text."""
+    parser = argparse.ArgumentParser(description="How soon enough replicas are wanted for a burst.")
+    parser.add_argument("--until", type=int, metavar="N", help="trials of each kind, with those on record")
+    parser.add_argument("--summary", action="store_true")
+    arguments = parser.parse_args()
+    record = Record("burst")
+    if arguments.until:
+        proceed(arguments.until, record)
+    if arguments.summary:
+        print(summary(record))
+    sys.stdout.flush()
+    # The SDK's threads may crash a normal exit (app.core.exit).
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Does a shrinking queue give up pods at work? `FLEET_TEST_CLUSTER=build python -m benchmarks.scale_downs --until 100`
+
+Nine queues with longActivities side by side, five counted pods each. Some pods get activities that last longer than the
+grace period, the others get none; then the load falls, minReplicas no longer holds the pods, and the operator takes one
+after the other. For each pod that goes: was it at work when it was deleted, while another had nothing to do and stayed?
+And was an activity cut? One wave takes two minutes; it goes on from what results/scale_downs.jsonl has.
+
+    --until N   go on until N pods were taken
+    --summary   print what is recorded
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import sys
+import time
+import uuid
+from typing import Any
+
+from benchmarks.counted.place import Place, place
+from benchmarks.counted.pods import GRACE_S, CountedPods
+from benchmarks.counted.work import alone
+from benchmarks.record import Record
+from tests.cluster.machine import busy
+
+RELEASE = "shrinking"
+QUEUES, PODS = 9, 5
+"""A node has room for 50 pods."""
+ACTIVITIES = (2, 6)
+LASTS_S = (30.0, 120.0)
+SPEC = {
+    "taskTypes": ["activity"],
+    "minReplicas": PODS,
+    "maxReplicas": PODS,
+    "longActivities": True,
+    "scaleDown": {"stabilizationWindowSeconds": 5},
+}
+READY_S, WAVE_S = 120.0, 300.0
+IDLE_LEFT_S = 30.0
+"""After the last activity, for the pods that then have nothing to do."""
+
+
+async def queue(at: Place, pods: CountedPods) -> dict[str, Any]:
+    """One queue, from five pods down to one."""
+    pool = f"long-{uuid.uuid4().hex[:8]}"
+    await asyncio.to_thread(at.create, RELEASE, pool, PODS, SPEC)
+    await pods.until(lambda: pods.working(pool) == PODS, READY_S, f"{PODS} pods")
+    lengths = [random.uniform(*LASTS_S) for _ in range(random.randint(*ACTIVITIES))]
+    work = asyncio.gather(*(alone(pods.client, pool, seconds) for seconds in lengths))
+    await pods.until(lambda: len(pods.book.of(pool)) >= len(lengths), READY_S, "all activities in hand")
+    # The pods' next heartbeats tell of them.
+    await asyncio.sleep(5)
+    at_work = pods.busy(pool)
+    await asyncio.to_thread(_lower, at, pool)
+    began = time.monotonic()
+    try:
+        await asyncio.wait_for(work, WAVE_S)
+        await pods.until(lambda: pods.replicas[pool][-1][1] == 1, IDLE_LEFT_S, "one replica")
+    except TimeoutError:
+        work.cancel()
+    harmed = pods.harmed(pool)
+    removed = [removed for removed in pods.removed if removed.pool == pool]
+    await asyncio.to_thread(at.delete, pool)
+    await pods.until(lambda: not pods.working(pool), READY_S, "no pod")
+    # Cut is what began and did not end; those that hold on in a leaving pod are given its grace first.
+    await asyncio.sleep(GRACE_S if any(body.ended_at is body.cut_at for body in pods.book.of(pool)) else 0)
+    bodies = pods.book.of(pool)
+    return {
+        "activities": len(lengths),
+        "at_work": at_work,
+        "pods": [
+            {"s": round(r.at - began, 1), "in_hand": r.in_hand, "idle": len(r.idle), "harmed": r in harmed}
+            for r in removed
+        ],
+        "starts": len(bodies),
+        "cut": sum(body.cut_at is not None for body in bodies),
+        "replicas": [(round(at_s - began, 1), now) for at_s, now in pods.replicas[pool] if at_s > began],
+    }
+
+
+def _lower(at: Place, pool: str) -> None:
+    patch = json.dumps({"spec": {"minReplicas": 1}})
+    at.cluster.kubectl("patch", f"wp/{pool}", "--type=merge", "-p", patch, namespace=at.namespace)
+
+
+async def wave(at: Place, pods: CountedPods) -> dict[str, Any]:
+    """All queues at once."""
+    with busy() as cpu:
+        queues = await asyncio.gather(*(queue(at, pods) for _ in range(QUEUES)))
+    return {"queues": queues, "taken": sum(len(q["pods"]) for q in queues), "cpu_percent": round(cpu.percent)}
+
+
+def proceed(until: int, record: Record, **kind: Any) -> None:
+    """Make what is missing."""
+    with place() as at, at.operator(RELEASE):
+        asyncio.run(_proceed(at, until, record, kind))
+
+
+async def _proceed(at: Place, until: int, record: Record, kind: dict[str, Any]) -> None:
+    async with CountedPods(at) as pods:
+        while sum(line["taken"] for line in record.lines(**kind)) < until:
+            with record.trial(**kind):
+                result = await wave(at, pods)
+            record.add({**kind, **result})
+            print({**kind, **result}, flush=True)
+
+
+def summary(record: Record) -> str:
+    """The recorded pods as a table in Markdown, by what the operator was."""
+    head = ["operator", "pods taken", "at work when taken", "of them while an idle one stayed"]
+    head += ["activities", "starts", "cut"]
+    rows = [[kind, *_row(lines)] for kind in _kinds(record) if (lines := record.lines(operator=kind))]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
+    return f"{table}\n\n{record.footnote()}"
+
+
+def _kinds(record: Record) -> list[str]:
+    return list(dict.fromkeys(line["operator"] for line in record.lines()))
+
+
+def _row(lines: list[dict[str, Any]]) -> list[str]:
+    queues = [q for line in lines for q in line["queues"]]
+    taken = [pod for q in queues for pod in q["pods"]]
+    counts = [len(taken), sum(pod["in_hand"] > 0 for pod in taken), sum(pod["harmed"] for pod in taken)]
+    return [str(each) for each in [*counts, *(sum(q[key] for q in queues) for key in ("activities", "starts", "cut"))]]
+
+
+def main() -> None:
+    """Go on with the record, or print it; see the module's text."""
+    parser = argparse.ArgumentParser(description="Whether shrinking queues give up pods at work.")
+    parser.add_argument("--until", type=int, metavar="N", help="pods taken, with those on record")
+    parser.add_argument(
+        "--operator", default="ours", metavar="NAME", help="what the results are of, where code changes"
+    )
+    parser.add_argument("--summary", action="store_true")
+    arguments = parser.parse_args()
+    record = Record("scale_downs")
+    if arguments.until:
+        proceed(arguments.until, record, operator=arguments.operator)
+    if arguments.summary:
+        print(summary(record))
+    sys.stdout.flush()
+    # The SDK's threads may crash a normal exit (app.core.exit).
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
