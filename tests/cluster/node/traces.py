@@ -68,10 +68,10 @@ def processes(cgroup: str) -> set[int]:
     """Every process of the node and its pods, as the machine numbers them."""
     found: set[int] = set()
     for root in _hierarchies():
-        for listing in (root / cgroup).rglob("cgroup.procs"):
-            # A group may vanish between the two.
+        # A pod's group may vanish at any moment: os.walk passes over it, where rglob raises.
+        for group, _, _ in os.walk(root / cgroup):
             with contextlib.suppress(OSError):
-                found.update(map(int, listing.read_text().split()))
+                found.update(map(int, Path(group, "cgroup.procs").read_text().split()))
     return found
 
 
