@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from app.operator.workerpool import GROUP, INSTANCE_LABEL, KIND, POOL_LABEL, VERSION
-from tests.cluster.client import Cluster
+from tests.cluster.client import Cluster, CommandFailed
 from tests.cluster.fixtures import built_cluster
 from tests.cluster.node.components import PAUSE_IMAGE
 from tests.local.dev_fleet import until
@@ -29,7 +29,7 @@ from tests.parts.temporal import own_server
 
 STATS_CACHE = 'matching.TaskQueueInfoByBuildIdTTL="5s"'
 """As servers have it by default; the fleet's own dev server has 1 s."""
-READY_S, OPERATOR_S = 60.0, 180.0
+READY_S, OPERATOR_S = 120.0, 180.0
 _CONTEXT = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -110,6 +110,7 @@ class Place:
             process = subprocess.Popen(command, cwd=home, env=env, stdout=out, stderr=out, start_new_session=True)
             try:
                 until(lambda: process.poll() is not None or "scaling the pools of" in log.read_text(), OPERATOR_S)
+                assert process.poll() is None, f"the operator ended with {process.returncode}"
                 yield proxy
                 assert process.poll() is None, f"the operator ended with {process.returncode}"
             except BaseException as error:
@@ -130,8 +131,18 @@ def place() -> Iterator[Place]:
         cluster = stack.enter_context(built_cluster(folder / "cluster"))
         temporal, _ = stack.enter_context(own_server(folder / "temporal", STATS_CACHE))
         apply_crd(cluster)
+        # An API server says Established some moments before it serves.
+        until(lambda: _serves(cluster), READY_S)
         namespace = stack.enter_context(cluster.namespace())
         yield Place(cluster, namespace, temporal, folder / "operators")
+
+
+def _serves(cluster: Cluster) -> bool:
+    try:
+        cluster.kubectl("get", "workerpools", "--all-namespaces")
+    except CommandFailed:
+        return False
+    return True
 
 
 def _body(version: str, kind: str, name: str, labels: Mapping[str, str], spec: Mapping[str, Any]) -> dict[str, Any]:
