@@ -40,7 +40,7 @@ SPEC = {
     "scaleDown": {"stabilizationWindowSeconds": 5},
 }
 READY_S, WAVE_S = 120.0, 300.0
-IDLE_LEFT_S = 30.0
+ALONE_S = 120.0
 """After the last activity, for the pods that then have nothing to do."""
 
 
@@ -59,7 +59,7 @@ async def queue(at: Place, pods: CountedPods) -> dict[str, Any]:
     began = time.monotonic()
     try:
         await asyncio.wait_for(work, WAVE_S)
-        await pods.until(lambda: pods.replicas[pool][-1][1] == 1, IDLE_LEFT_S, "one replica")
+        await pods.until(lambda: pods.replicas[pool][-1][1] == pods.working(pool) == 1, ALONE_S, "one pod")
     except TimeoutError:
         work.cancel()
     harmed = pods.harmed(pool)
