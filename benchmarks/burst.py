@@ -78,11 +78,13 @@ async def subject(at: Place, pods: CountedPods, asked: Proxy, service_time: str)
     pods.check()
     changes = pods.replicas[pool][before - 1 :]
     grown = [at_s for (_, was), (at_s, now) in pairwise(changes) if now > was]
+    enough = [at_s for at_s, now in changes[1:] if now >= formula(service_time)]
     events = await asyncio.to_thread(at.events, pool)
     await _empty(at, pods, pool)
     return {
         "wanted_s": round(grown[0] - began, 2) if grown else None,
         "wanted_first": changes[1][1] if grown else None,
+        "enough_s": round(enough[0] - began, 2) if enough else None,
         "peak": max(now for _, now in changes),
         "peak_s": round(max(changes, key=lambda c: (c[1], -c[0]))[0] - began, 2),
         "changes": [(round(at_s - began, 2), now) for at_s, now in changes[1:]],
@@ -156,8 +158,24 @@ async def _proceed(at: Place, asked: Proxy, until: int, record: Record) -> None:
 
 def summary(record: Record) -> str:
     """The recorded trials as a table in Markdown; times: min / median / max."""
-    head = ["service time", "n", "wanted after, s", "replicas wanted then (formula)", "peak", "added after the end"]
-    head += ["drained, s", "same pods from the start, s", "ratio", "20 from the start, s", "calls to Temporal in 60 s"]
+    head = [
+        "service time",
+        "n",
+        "wanted after, s",
+        "replicas wanted then (formula)",
+        "as many as that after, s",
+        "peak",
+        "added after the end",
+    ]
+    head += [
+        "peak",
+        "added after the end",
+        "drained, s",
+        "same pods from the start, s",
+        "ratio",
+        "20 from the start, s",
+        "calls to Temporal in 60 s",
+    ]
     rows = [[kind, *_row(lines)] for kind in KINDS if (lines := record.lines(service_time=kind))]
     table = "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
     return f"{table}\n\n{record.footnote()}"
@@ -165,13 +183,14 @@ def summary(record: Record) -> str:
 
 def _row(lines: list[dict[str, Any]]) -> list[str]:
     def of(key: str) -> str:
-        return spread([line[key] for line in lines if line[key] is not None])
+        return spread([line[key] for line in lines if line.get(key) is not None])
 
     calls = sum((Counter(line["calls_in_60_s"]) for line in lines), Counter[str]())
     return [
         str(len(lines)),
         of("wanted_s"),
         f"{of('wanted_first')} ({lines[0]['formula']})",
+        of("enough_s"),
         of("peak"),
         str(sum(line["added_late"] for line in lines)),
         of("drained_s"),
