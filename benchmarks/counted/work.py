@@ -17,7 +17,8 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import activity, workflow
-from temporalio.client import Client
+from temporalio.client import ActivityHandle, Client, WorkflowHandle
+from temporalio.service import RPCError, RPCStatusCode
 
 ACTIVITY = "wait"
 CLOSE_S = 120.0
@@ -99,17 +100,26 @@ class Calls:
 
 async def call(client: Client, on: str, task_queue: str, batches: Sequence[Sequence[float]]) -> None:
     """A workflow on the task queue `on` calls the batches on another, or its own; returns when they are done."""
-    await client.execute_workflow(
-        Calls.run, args=[task_queue, [list(batch) for batch in batches]], id=str(uuid.uuid4()), task_queue=on
-    )
+    every = [list(batch) for batch in batches]
+    await _end(await client.start_workflow(Calls.run, args=[task_queue, every], id=str(uuid.uuid4()), task_queue=on))
 
 
 async def alone(client: Client, task_queue: str, seconds: float) -> None:
     """An activity of no workflow; returns when it is done."""
-    await client.execute_activity(
-        ACTIVITY,
-        seconds,
-        id=str(uuid.uuid4()),
-        task_queue=task_queue,
-        start_to_close_timeout=timedelta(seconds=seconds + CLOSE_S),
+    limit, id_ = timedelta(seconds=seconds + CLOSE_S), str(uuid.uuid4())
+    await _end(
+        await client.start_activity(ACTIVITY, seconds, id=id_, task_queue=task_queue, start_to_close_timeout=limit)
     )
+
+
+async def _end(handle: WorkflowHandle[Any, Any] | ActivityHandle[Any]) -> None:
+    while True:
+        try:
+            await handle.result()
+        except RPCError as error:
+            # "Workflow is busy", of a server on an overloaded machine: the work goes on all the same.
+            if error.status is not RPCStatusCode.RESOURCE_EXHAUSTED:
+                raise
+            await asyncio.sleep(1)
+        else:
+            return
