@@ -1,0 +1,1 @@
+"""Autoscalers of Temporal workers compared in simulated time: see `python -m benchmarks.scaling --help`."""
