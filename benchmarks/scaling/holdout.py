@@ -36,7 +36,7 @@ SCENARIOS = (
         3600,
         loads.bursts(3, 12, (700, 2400), length_s=100, until=3600, task_s=6),
         initial=3,
-        restarts=((740, "kill"), (2430, "graceful")),
+        restarts=((715, "kill"), (2415, "graceful")),
     ),
     Scenario("long", 7200, loads.long(8, gap_s=600, task_s=400, until=7200), min_replicas=0, initial=0),
     Scenario("limited", 3600, loads.bursts(2, 30, (500, 2000), length_s=60, until=3600, task_s=1), limit=10),

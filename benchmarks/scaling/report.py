@@ -21,7 +21,7 @@ HEAD = (
     "replica-seconds, of the bound",
     "reversals a queue-day",
     "cut tasks",
-    "calls a minute",
+    "calls a minute: of the queue + of the namespace",
 )
 _PARETO = """Ours against each competitor: replica-seconds (ours / theirs, median of the seeds), tasks over
 maxWaitSeconds (ours, theirs, %), and who is ahead: who is better in replica-seconds, late tasks or cut tasks and worse
@@ -52,7 +52,7 @@ def _cells(lines: Sequence[Line], name: str) -> Iterator[str]:
     yield _spread([line["scalers"][name]["replica_s"] / line["bound"] for line in lines], "{:.2f}")
     yield _spread(_values(lines, name, "reversals_a_day"), "{:.0f}")
     yield _spread(_values(lines, name, "cut"), "{:.0f}")
-    yield f"{_median(lines, name, 'calls_a_minute'):.1f}"
+    yield " + ".join(f"{_median(lines, name, key):.1f}" for key in ("calls_a_minute", "shared_calls_a_minute"))
 
 
 def _values(lines: Sequence[Line], name: str, key: str) -> list[float]:

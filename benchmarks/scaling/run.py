@@ -44,6 +44,11 @@ SCALERS: Mapping[str, Callable[[Scenario, list[Job]], Scaler]] = {
 
 def run(scenario: Scenario, jobs: list[Job], name: str, seed: int) -> Queue:
     """The queue at the end of the scenario, scaled by the scaler of that name."""
+    return drive(scenario, jobs, SCALERS[name](scenario, jobs), seed)
+
+
+def drive(scenario: Scenario, jobs: list[Job], scaler: Scaler, seed: int) -> Queue:
+    """The same with any scaler."""
     loop = Loop()
     queue = queue_of(scenario, loop, seed)
     server = Server(queue)
@@ -51,7 +56,7 @@ def run(scenario: Scenario, jobs: list[Job], name: str, seed: int) -> Queue:
     queue.changes.clear()
     queue.feed(jobs)
     scenario.faults(queue, server)
-    SCALERS[name](scenario, jobs).attach(queue, server, Random(f"scaler {seed}"))
+    scaler.attach(queue, server, Random(f"scaler {seed}"))
     loop.run(scenario.horizon_s)
     return queue
 
@@ -75,6 +80,7 @@ def figures(queue: Queue, max_wait_s: float, horizon_s: float) -> dict[str, floa
         "reversals_a_day": round(reversals(queue.changes) * DAY_S / horizon_s, 1),
         "cut": queue.cuts,
         "calls_a_minute": round(queue.calls * 60 / horizon_s, 2),
+        "shared_calls_a_minute": round(queue.shared_calls * 60 / horizon_s, 2),
     }
 
 

@@ -8,8 +8,8 @@ from random import Random
 from typing import Any, Literal
 
 from app.scaling.policy import Policy
-from benchmarks.scaling.bound import Limits
 from benchmarks.scaling.parts import ORDINARY, Cluster
+from benchmarks.scaling.search import Limits
 from benchmarks.scaling.signals import Server
 from benchmarks.scaling.work import ACTIVITY, Job, after_outage
 from benchmarks.scaling.world import Queue

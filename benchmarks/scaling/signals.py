@@ -20,7 +20,7 @@ LINGER_S = 6.0  # heartbeats older than this are left out by whoever reads them 
 LIMITED_SHOWS_S = 4.0  # for so long after a task was held back, the flag is up (M10)
 UNDERCOUNT_S = 10.0  # after a SIGKILL of the server half of the tasks are counted, then 8 % too many (M5)
 OVERCOUNT = 0.08
-_LAG_MS = (2.0, 5.0, 58.0)  # visibility behind a start: min, median, max of 30
+LAG_MS = (2.0, 5.0, 58.0)  # visibility behind a start: min, median, max of 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +127,12 @@ class Visibility:
 
     def __init__(self, queue: Queue, rng: Random) -> None:
         self._queue, self._rng = queue, rng
-        self._told = -1.0
+        self._read_at = 0.0
 
-    def started(self, since: float) -> bool:
-        """Whether a workflow was started on the queue after `since` that no query has shown yet."""
-        queue, now = self._queue, self._queue.loop.now
-        lag_s = min(_LAG_MS[2], self._rng.lognormvariate(0, 0.8) * _LAG_MS[1]) / 1000
-        if now < queue.down_until or not max(self._told, since) < queue.started_at <= now - max(
-            _LAG_MS[0] / 1000, lag_s
-        ):
+    def started(self, now: float) -> bool:
+        """Whether a workflow was started on the queue that no query has shown yet."""
+        lag_s = max(LAG_MS[0], min(LAG_MS[2], self._rng.lognormvariate(0, 0.8) * LAG_MS[1])) / 1000
+        if now < self._queue.down_until:
             return False
-        self._told = queue.started_at
-        return True
+        since, self._read_at = self._read_at, now - lag_s
+        return since < self._queue.started_at <= self._read_at

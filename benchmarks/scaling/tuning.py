@@ -31,7 +31,7 @@ SCENARIOS = (
         "doubled",
         3600,
         loads.bursts(2, 20, (900, 2100), length_s=60, until=3600, task_s=3),
-        restarts=((930, "graceful"), (2130, "kill")),
+        restarts=((910, "graceful"), (2110, "kill")),
     ),
     Scenario("long", 7200, loads.long(5, gap_s=900, task_s=120, until=7200), min_replicas=0, initial=0),
     Scenario("limited", 3600, loads.bursts(1, 15, (600, 1800), length_s=120, until=3600, task_s=2), limit=6),

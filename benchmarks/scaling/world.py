@@ -36,6 +36,7 @@ class Queue:
     cuts: int = 0
     paid_s: float = 0.0  # replica-seconds of pods that are gone
     calls: int = 0  # to Temporal, for this queue alone
+    shared_calls: int = 0  # of the whole namespace, counted at one of its queues
     down_until: float = -math.inf
     started_at: float = -math.inf  # the last start of a workflow
     on_task: Callable[[], object] | None = None  # told of each task that comes
