@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -20,6 +21,7 @@ from benchmarks.scaling.rivals import Static
 from benchmarks.scaling.run import OURS, SCALERS, drive, figures, run
 from benchmarks.scaling.scenario import Scenario
 from benchmarks.scaling.search import Limits
+from benchmarks.scaling.signals import Server
 from benchmarks.scaling.work import ACTIVITY, Job, Stage
 from benchmarks.scaling.world import Queue
 
@@ -67,11 +69,26 @@ def test_the_bound_is_never_above_a_scaler_that_keeps_the_waits(seed: int) -> No
     jobs = scenario.jobs(seed)
     least = bound(jobs, scenario.limits(), SMALL_S)
     queues = [run(scenario, jobs, name, seed) for name in SCALERS]
-    # The fewest pods that keep the waits from start to end leave the bound the least room.
-    statics = (_static(scenario, jobs, count, seed) for count in range(1, scenario.max_replicas + 1))
-    queues.append(next(queue for queue in statics if _keeps(queue, scenario)))
+    # Little room is left by the fewest pods that keep the waits all the time, and by some that come for the bursts.
+    counts = range(1, scenario.max_replicas + 1)
+    fewest = next(n for n in counts if _keeps(_static(scenario, jobs, n, seed), scenario))
+    queues.append(_static(scenario, jobs, fewest, seed))
+    for low in {1, 2, max(1, fewest // 3)} - {fewest}:
+        plan = [(at, n) for begin in (60, 170) for at, n in ((begin - 1.0, fewest), (begin + length_s + 1.0, low))]
+        queues.append(drive(dataclasses.replace(scenario, initial=low), jobs, Planned(plan), seed))
     kept = [queue.replica_seconds() for queue in queues if _keeps(queue, scenario)]
     assert 0 < least <= min(kept)
+
+
+@dataclass
+class Planned:
+    """Replicas at moments known beforehand."""
+
+    plan: list[tuple[float, int]]
+
+    def attach(self, queue: Queue, server: Server, rng: Random) -> None:
+        for at, replicas in self.plan:
+            queue.loop.at(at, queue.scale, replicas)
 
 
 def _static(scenario: Scenario, jobs: list[Job], count: int, seed: int) -> Queue:
