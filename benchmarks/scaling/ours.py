@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 
-from app.core.services.temporal.task_queues import AGAIN_S, GAP_S, JITTER, Asking
+from app.core.services.temporal.task_queues import AGAIN_S, JITTER, STARTS_EVERY_S, STARTS_GAP_S, Asking
 from app.scaling import demand as real
-from app.scaling.autoscaler import WAKE_S
 from app.scaling.demand import Demand, TypeDemand, WorkerLoad
 from app.scaling.fleet import Pool
 from app.scaling.memory import Memory
@@ -38,6 +37,7 @@ class Seen:
     memory: Memory = field(default_factory=Memory)
     answers: dict[str, tuple[float, float, Stats | None]] = field(default_factory=dict)
     woken: bool = False
+    starts_read_at: float = -math.inf  # by a query that named the queue
 
     def pool(self) -> Pool:
         wanted = self.queue.wanted
@@ -48,7 +48,7 @@ class Operator:
     """Looks after `queues`, and has `per_s` calls to Temporal a second for all of them."""
 
     def __init__(self, rng: Random, per_s: float = 10.0) -> None:
-        self._rng, self._seen, self._read_at = rng, list[Seen](), -math.inf
+        self._rng, self._seen = rng, list[Seen]()
         self._asking = Asking(per_s, clock=lambda: self._loop.now)
 
     def watch(self, queue: Queue, server: Server, policy: Policy) -> None:
@@ -59,10 +59,10 @@ class Operator:
 
     def _rhythm(self) -> None:
         self._look()
-        at = self._loop.now + WAKE_S
-        while at < self._loop.now + LOOK_S - WAKE_S / 2:  # the look itself comes in the place of a query
+        at = self._loop.now + STARTS_EVERY_S
+        while at < self._loop.now + LOOK_S - STARTS_EVERY_S / 2:  # the look itself comes in the place of a query
             self._loop.at(at, self._wake)
-            at += WAKE_S
+            at += STARTS_EVERY_S
 
     def _look(self) -> None:
         now = self._loop.now
@@ -88,9 +88,12 @@ class Operator:
         if not asleep:
             return
         self._owe()
-        anew, self._read_at = now - self._read_at > GAP_S, now
         for seen in asleep:
-            seen.woken |= seen.visibility.started(now) and not anew
+            known, seen.starts_read_at = now - seen.starts_read_at <= STARTS_GAP_S, now
+            seen.woken |= seen.visibility.started(now) and known
+        for seen in self._seen:
+            if seen.queue.wanted:
+                seen.starts_read_at = -math.inf
         if any(seen.woken for seen in asleep):
             self._look()
 
@@ -131,7 +134,7 @@ def _type(kind: str, seen: Seen, running: list[Beat] | None, now: float) -> Type
     rates = [beat.done[kind] / beat.span_s for beat in running or () if beat.span_s > 0]
     return TypeDemand(
         kind,
-        backlog=stats.backlog if stats else None,
+        backlog=max(stats.backlog, stats.age_s > 0) if stats else None,
         backlog_age_s=stats.age_s if stats else None,
         add_rate=stats.add_rate if stats else None,
         dispatch_rate=stats.dispatch_rate if stats else None,
