@@ -83,6 +83,7 @@ def _figures(queues: list[Queue], many: Many) -> dict[str, float]:
         "reversals_a_day": round(
             sum(reversals(queue.changes) for queue in queues) / len(queues) * DAY_S / many.horizon_s, 1
         ),
+        "most": sum(max((n for _, n in queue.changes), default=0) for queue in queues),
         "cut": sum(queue.cuts for queue in queues),
         "calls_a_minute": round(sum(queue.calls for queue in queues) * 60 / many.horizon_s / len(queues), 3),
         "shared_calls_a_minute": round(sum(queue.shared_calls for queue in queues) * 60 / many.horizon_s, 2),

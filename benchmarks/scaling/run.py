@@ -78,6 +78,7 @@ def figures(queue: Queue, max_wait_s: float, horizon_s: float) -> dict[str, floa
         "late": round(sum(wait > max_wait_s for wait in waits) / len(waits), 5) if waits else 0.0,
         "replica_s": round(queue.replica_seconds(), 1),
         "reversals_a_day": round(reversals(queue.changes) * DAY_S / horizon_s, 1),
+        "most": max((replicas for _, replicas in queue.changes), default=queue.wanted),
         "cut": queue.cuts,
         "calls_a_minute": round(queue.calls * 60 / horizon_s, 2),
         "shared_calls_a_minute": round(queue.shared_calls * 60 / horizon_s, 2),
