@@ -8,11 +8,14 @@ budget of calls, a query for starts a second while a queue sleeps, and a look at
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from app.core.services.temporal.task_queues import AGAIN_S, JITTER, STARTS_EVERY_S, STARTS_GAP_S, Asking
+from app.core.services.temporal.asking import Asking
+from app.core.services.temporal.queue_statistics import AGAIN_S, JITTER
+from app.core.services.temporal.workflow_starts import EVERY_S as STARTS_EVERY_S
+from app.core.services.temporal.workflow_starts import GAP_S as STARTS_GAP_S
 from app.scaling import demand as real
 from app.scaling.demand import Demand, TypeDemand, WorkerLoad
 from app.scaling.fleet import Pool
@@ -58,32 +61,38 @@ class Operator:
             self._loop.every(LOOK_S, self._rhythm, self._loop.now + self._rng.random() * LOOK_S)
 
     def _rhythm(self) -> None:
-        self._look()
+        self._starts()
+        self._look(self._seen)
         at = self._loop.now + STARTS_EVERY_S
-        while at < self._loop.now + LOOK_S - STARTS_EVERY_S / 2:  # the look itself comes in the place of a query
+        while at < self._loop.now + LOOK_S - STARTS_EVERY_S / 2:
             self._loop.at(at, self._wake)
             at += STARTS_EVERY_S
 
-    def _look(self) -> None:
+    def _wake(self) -> None:
+        self._starts()
+        if woken := [seen for seen in self._seen if seen.woken and not seen.queue.wanted]:
+            self._look(woken)
+
+    def _look(self, some: Sequence[Seen]) -> None:
         now = self._loop.now
         self._owe()
-        beats = [seen.beats.read() for seen in self._seen]
-        demands = [_demand(seen, told, now) for seen, told in zip(self._seen, beats, strict=True)]
+        beats = [seen.beats.read() for seen in some]
+        demands = [_demand(seen, told, now) for seen, told in zip(some, beats, strict=True)]
         due = []
-        for number, (seen, demand) in enumerate(zip(self._seen, demands, strict=True)):
+        for number, (seen, demand) in enumerate(zip(some, demands, strict=True)):
             # Private there, and still the one place that says which statistics matter.
             wants = real._wants(seen.pool(), demand, asks=seen.memory.asks)
             due += [(w.rank, _due_at(seen, w.task_type, w.every_s), number, w.task_type) for w in wants]
         asked = set()
         for _, at, number, kind in sorted(due):
             if at <= now and self._asking.take():
-                seen = self._seen[number]
+                seen = some[number]
                 seen.answers[kind] = now, self._rng.random(), seen.server.stats(kind)
                 asked.add(number)
-        for number, (seen, demand) in enumerate(zip(self._seen, demands, strict=True)):
+        for number, (seen, demand) in enumerate(zip(some, demands, strict=True)):
             self._decide(seen, _demand(seen, beats[number], now) if number in asked else demand, now)
 
-    def _wake(self) -> None:
+    def _starts(self) -> None:
         asleep, now = [seen for seen in self._seen if not seen.queue.wanted], self._loop.now
         if not asleep:
             return
@@ -94,8 +103,6 @@ class Operator:
         for seen in self._seen:
             if seen.queue.wanted:
                 seen.starts_read_at = -math.inf
-        if any(seen.woken for seen in asleep):
-            self._look()
 
     def _owe(self) -> None:
         self._asking.owe()
