@@ -170,6 +170,22 @@ class TestUnknown:
         decision = once(seen(None, 0, workers=0), 0, SLEEPY)
         assert (decision.replicas, decision.reason) == (0, Reason.DEMAND_UNKNOWN)
 
+    def test_workers_that_have_not_reported_are_not_idle(self) -> None:
+        # Five are wanted and one tells that it is idle: the others may be as busy as can be, or still to come.
+        assert live(lambda n: seen(workers=n - 4), 5, 3600)[-1].replicas == 4
+        # Those that are to come are the first to go, so that nothing stays for ever.
+        assert live(lambda n: seen(workers=min(n, 2)), 8, 3600)[-1].replicas == 1
+
+    def test_looks_without_heartbeats_start_the_window_anew(self) -> None:
+        calm = live(seen(workers=8), 8, 250)
+        silent = live(seen(0, None), 8, 320, memory=calm[-1].memory, start=1252.0)
+        after = live(seen(workers=8), 8, 290, memory=silent[-1].memory, start=1574.0)
+        assert replicas([*calm, *silent, *after]) == [8]
+
+    def test_time_in_which_nobody_looked_starts_the_window_anew(self) -> None:
+        calm = live(seen(workers=8), 8, 250)
+        assert replicas(live(seen(workers=8), 8, 290, memory=calm[-1].memory, start=1900.0)) == [8]
+
     def test_an_outage_starts_the_window_anew(self) -> None:
         calm = live(seen(workers=8), 8, 250)
         outage = live(None, 8, 100, memory=calm[-1].memory, start=1252.0)
@@ -191,6 +207,25 @@ class TestFloorAndCeiling:
         decision = once(seen(used=100, workers=10), 10, replace(POLICY, max_replicas=4))
         assert (decision.replicas, decision.reason) == (4, Reason.AT_MAXIMUM)
         assert once(seen(workers=10), 10, replace(POLICY, max_replicas=4)).replicas == 4
+
+    def test_a_lowered_maximum_is_the_reason_whatever_else_is_unknown(self) -> None:
+        decision = once(seen(None, 0, workers=5), 5, replace(POLICY, max_replicas=1))
+        assert (decision.replicas, decision.reason) == (1, Reason.AT_MAXIMUM)
+        needs_as_many = once(seen(used=8), 5, replace(POLICY, max_replicas=1))
+        assert (needs_as_many.replicas, needs_as_many.reason) == (1, Reason.AT_MAXIMUM)
+
+    @pytest.mark.parametrize(
+        ("demand", "current"),
+        [
+            pytest.param(seen(used=8), 1, id="work runs"),
+            pytest.param(seen(50, workers=0), 0, id="work waits"),
+            pytest.param(None, 3, id="nothing is known"),
+            pytest.param(seen(None, None, woken=True), 0, id="a workflow is started"),
+        ],
+    )
+    def test_a_maximum_of_0_switches_a_queue_off(self, demand: Demand | None, current: int) -> None:
+        decision = once(demand, current, replace(SLEEPY, max_replicas=0))
+        assert (decision.replicas, decision.reason) == (0, Reason.AT_MAXIMUM)
 
     def test_a_queue_of_long_activities_keeps_as_many_replicas_as_are_busy(self) -> None:
         long = replace(POLICY, long_activities=True)
@@ -290,6 +325,14 @@ class TestZero:
         unknown = decide(SLEEPY, None, calm[-1].memory, 1592.0, 1)
         after = live(seen(), 1, 590, SLEEPY, unknown.memory, 1594.0)
         assert after[-1].replicas == 1
+
+    def test_time_in_which_nobody_looked_is_not_calm(self) -> None:
+        calm = live(seen(), 1, 20, SLEEPY)
+        assert {d.replicas for d in live(seen(), 1, 590, SLEEPY, calm[-1].memory, 1700.0)} == {1}
+
+    def test_it_does_not_sleep_on_beside_tasks_that_waited_when_temporal_was_asked_last(self) -> None:
+        decision = once(seen(500, 0, workers=0, stats_age_s=13), 0, SLEEPY)
+        assert (decision.replicas, decision.reason) == (1, Reason.WAKE_UP)
 
     def test_idle_s_is_for_the_last_replica_only(self) -> None:
         quick = replace(SLEEPY, stabilization_window_s=10, max_percent=100, idle_s=20)
