@@ -76,6 +76,7 @@ def test_an_api_server_that_limits_the_operator_is_waited_for(lab: Laboratory) -
         # Each look asks once for each of its writes: the number, the status, an Event.
         assert max(_per_second(refused).values()) <= 6, _per_second(refused)
         assert lab.scalings().count(200) == 2, "adopted, and scaled once"
+        assert len(told(running)) == 1, running.lines
 
 
 def _asks_and_is_refused(lab: Laboratory) -> bool:
