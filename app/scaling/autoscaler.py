@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Awaitable, Callable, Container, Sequence
 from contextlib import suppress
@@ -28,7 +27,6 @@ from app.scaling.policy import Decision, decide
 CONNECT_TIMEOUT_S = 2.0
 FLEET_TIMEOUT_S = 10.0  # a fleet that hangs over one pool must not stop the others for good
 GONE_LOOKS = 5  # in a row without a fleet are the end: an API server that has just started may not know a CRD yet
-UNKNOWN = TypeDemand("")
 log, tracer = logging.getLogger("app.scaling"), trace.get_tracer(__name__)
 
 
@@ -58,9 +56,8 @@ class Autoscaler:
                 due += self.poll_s * (1 + max(0.0, self.clock() - due) // self.poll_s)
             elif came:
                 await self.tick(self._woken)
-            pause_s = min(due - self.clock(), self.observer.starts.every_s if self._sleepers() else math.inf)
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), pause_s)
+                await asyncio.wait_for(stop.wait(), min(due - self.clock(), self.observer.starts.every_s))
 
     async def tick(self, only: Container[str] | None = None) -> dict[str, Decision]:
         """One look at all pools, or some: decisions by their names. Raises FleetGone, at the last of GONE_LOOKS."""
@@ -98,14 +95,11 @@ class Autoscaler:
             self._tell(f"demand of {demand.task_queue}", demand.problem)
         return {name: replace(demand, woken=name in self._woken) for name, demand in demands.items()}
 
-    def _sleepers(self) -> list[Pool]:
-        return [pool for pool, _ in self._pools.values() if pool.automatic and not pool.replicas]
-
     async def _work_came(self) -> bool:
         """Whether a pool that sleeps is to be looked at now, and not only when its backlog is."""
-        if not (sleepers := self._sleepers()):
+        sleepers = [pool for pool, _ in self._pools.values() if pool.automatic and not pool.replicas]
+        if not (queues := {pool.name: {pool.policy.task_queue, *pool.wake_with} for pool in sleepers}):
             return False
-        queues = {pool.name: {pool.policy.task_queue, *pool.wake_with} for pool in sleepers}
         try:
             client = await asyncio.wait_for(self.client_factory(), CONNECT_TIMEOUT_S)
             started = await self.observer.starts.read(client, set[str]().union(*queues.values()))
@@ -125,7 +119,7 @@ class Autoscaler:
             async with asyncio.timeout(FLEET_TIMEOUT_S):  # wait_for would make a task of each pool
                 await self._apply(pool, demand, decision, began_ns)
             counts = decision.replicas if pool.automatic else pool.replicas, pool.replicas, pool.ready
-            types = {t.task_type: t for t in demand.types} if demand else dict.fromkeys(pool.task_types, UNKNOWN)
+            types = {t.task_type: t for t in demand.types} if demand else dict.fromkeys(pool.task_types, TypeDemand(""))
             metrics.record(pool.policy.task_queue, counts, decision.reason.value, types)
         except Exception as error:  # noqa: BLE001 - one bad pool never stops the others
             problem = f"cannot be scaled or reported: {error!r}"

@@ -50,8 +50,7 @@ class Memory:
     types: Mapping[str, TypeMemory] = field(default_factory=dict)
     needs: tuple[tuple[float, int], ...] = ()  # (time, need), falling: the first is the most of the window
     staffed_since: float = math.inf  # as many workers as are wanted have been at work
-    heard: bool = False  # all slots were known last, and
-    workers: int = 0  # at work
+    workers: int = 0  # at work last
     missing_since: float = math.inf  # fewer than are wanted, and no new one
     failed_at: float = -math.inf  # Temporal did not answer
     calm_since: float = math.inf  # nothing has waited or run
@@ -62,9 +61,10 @@ class Memory:
 def learn(policy: Policy, demand: Demand, memory: Memory, now: float, current: int) -> Memory:
     """`memory` with what a look at `now` has shown."""
     since = now - max(LASTING_S, 2 * policy.max_wait_s)
-    # A server may never tell of its workers; to hear no more of them is a failure.
     heard, workers = all(t.used_slots is not None for t in demand.types), len(demand.running)
-    failed = any(t.backlog is None for t in demand.types) or (memory.heard and not heard)
+    # A server may never tell of its workers; to hear no more of them is a failure.
+    deaf = not heard and any(past.used for past in memory.types.values())
+    failed = deaf or any(t.backlog is None for t in demand.types)
     types, failed_at = dict(memory.types), now if failed else memory.failed_at
     for t in demand.types:
         past = _believe(t, types.get(t.task_type, TypeMemory()), now, failed_at)
@@ -87,7 +87,6 @@ def learn(policy: Policy, demand: Demand, memory: Memory, now: float, current: i
         types=types,
         failed_at=failed_at,
         staffed_since=min(memory.staffed_since, now) if staffed else math.inf,
-        heard=heard,
         workers=workers,
         missing_since=(now if new else memory.missing_since) if missing else math.inf,
         calm_since=min(now if gone(memory, now) else memory.calm_since, now) if calm else math.inf,

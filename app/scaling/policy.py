@@ -139,11 +139,10 @@ def _need(policy: Policy, t: TypeDemand, memory: Memory) -> _Want:
 
 def _brake(policy: Policy, t: TypeDemand, memory: Memory, now: float, current: int, want: _Want) -> _Want:
     backlog, age_s, staffed_s = t.fresh and t.backlog, t.backlog_age_s or 0.0, now - memory.staffed_since
-    # 40 activities wait for a handler that no worker has: 9 of 10 slots are free, and for 30 s none was dispatched. Or
-    # others are, but the oldest is the same for a minute: more workers would not take it either.
+    # 40 wait for a handler that no worker has: 9 of 10 slots are free, and none is dispatched, or others but not they.
     free = t.used_slots is not None and (t.used_slots < (t.total_slots or 0) or not t.total_slots)
     passed_by = now - memory.types[t.task_type].oldest_since >= STUCK_S
-    stuck = free and (passed_by or (t.dispatch_rate == 0 and not t.processed_per_s))
+    stuck = free and not t.rate_limited and (passed_by or (t.dispatch_rate == 0 and not t.processed_per_s))
     if backlog and stuck and min(age_s, staffed_s) >= STUCK_S:
         running = max(_need(policy, replace(t, stats_age_s=math.inf), memory).replicas, 1)
         return want.instead(running, Reason.NOT_DISPATCHING, "none is taken though slots are free: a handler missing?")
