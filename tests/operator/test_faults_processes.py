@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 import pytest
 from lightkube import AsyncClient, KubeConfig
@@ -17,6 +18,7 @@ from tests.cluster.replicas import ReplicasWatch
 from tests.operator.pool import RELEASE
 
 from .conftest import GROWING, Laboratory
+from .process import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]  # the first run builds Kubernetes
 
@@ -35,10 +37,11 @@ def test_an_operator_that_is_killed_every_five_seconds_gets_there(lab: Laborator
     lives = 6
     with ReplicasWatch(lab.cluster, lab.namespace) as watch:
         for number in range(lives):
-            with lab.operator():
+            with lab.operator() as running:
                 # Every other one finds nothing to do.
                 if number % 2 == 0:
                     lab.start_workflows(10)
+                until(partial(running.said, "scaling the pools"), 60, "a start")
                 time.sleep(LIFE_S)
         with lab.operator():
             lab.until_replicas(lives)
