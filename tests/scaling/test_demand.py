@@ -329,11 +329,11 @@ class TestQuestions:
             pools = [*(pool_of(new_queue(), "workflow") for _ in range(20)), pool_of(name, "workflow", replicas=1)]
             async with pod(temporal_address, name):
                 await until(lambda: look(client, name), lambda d: bool(d.running))
-                for _ in range(7):
+                known = set[str]()
+                for _ in range(8):
                     clock.now += 3
-                    await by.look(client, pools)
-                clock.now += 3
-                assert (await by.look(client, pools))[name].known == "Full"
+                    known.add((await by.look(client, pools))[name].known)
+                assert "Full" in known
 
         asyncio.run(run())
 
