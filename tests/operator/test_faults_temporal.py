@@ -151,8 +151,8 @@ async def _start(lab: Laboratory, name: str) -> None:
 
 
 # The server adds the tasks that wait a second time, and its rates tell of them as of any that came: 20 wait, 40 are
-# counted for as long as nobody works, and add_rate x 30 s is far above 20 (measured, server 1.32).
-@pytest.mark.xfail(strict=True, reason="what was added twice cannot be told by the rate of adding")
+# counted for as long as nobody works, and add_rate x 30 s is far above 20 (measured, server 1.32). What tells them is
+# that Temporal failed to answer just before.
 def test_a_count_that_a_restart_of_temporal_doubles_adds_nothing(lab: Laboratory, tmp_path: Path) -> None:
     port = free_port("127.0.0.1")
     address = f"127.0.0.1:{port}"
