@@ -322,6 +322,19 @@ class TestQuestions:
 
         asyncio.run(run())
 
+    def test_a_question_whose_turn_did_not_come_is_no_failure(self, temporal_address: str) -> None:
+        async def run(front: Proxy) -> None:
+            client = await connect(front.address)
+            # 0.7 s each, eight at a time, within 1 s: of 24 a third has no turn.
+            front.delays_s["DescribeTaskQueue"] = 0.7
+            pools = [pool_of(new_queue(), "workflow") for _ in range(24)]
+            seen = (await observer(timeout_s=1).look(client, pools)).values()
+            assert {d.problem for d in seen} == {""}
+            assert sorted({d.known for d in seen}) == ["Full", "Partial"]
+
+        with grpc_proxy(temporal_address) as front:
+            asyncio.run(run(front))
+
     def test_an_idle_queue_has_its_turn_among_more_sleepers_than_the_budget_serves(self, temporal_address: str) -> None:
         async def run() -> None:
             client, clock, name = await connect(temporal_address), Clock(), new_queue()

@@ -50,10 +50,23 @@ class Statistics:
         now, gate = self._asking.clock(), asyncio.Semaphore(AT_ONCE)
         due = sorted((w.rank, self._due_at(w), *w[1:3]) for w in wanted)
         asked = [(queue, kind) for _, at, queue, kind in due if at <= now and self._asking.take()]
-        calls = (self._asking.attempt(_describe(client, gate, *one), "DescribeTaskQueue") for one in asked)
-        for one, stats in zip(asked, await asyncio.gather(*calls), strict=True):
-            self.answers[one] = Answer(now, stats)
-        return {queue for queue, _ in asked}
+        answers = await asyncio.gather(*(self._ask(client, gate, *one) for one in asked))
+        new = {one: Answer(now, stats) for one, stats in zip(asked, answers, strict=True) if stats is not None}
+        self.answers |= new
+        return {queue for queue, _ in new}
+
+    async def _ask(
+        self, client: Client, gate: asyncio.Semaphore, task_queue: str, kind: str
+    ) -> TaskQueueStats | str | None:
+        try:
+            await asyncio.wait_for(gate.acquire(), self._asking.timeout_s)
+        except TimeoutError:
+            # Others took all the time. That is no answer of Temporal's, and must not replace one.
+            return None
+        try:
+            return await self._asking.attempt(_describe(client, task_queue, kind), "DescribeTaskQueue")
+        finally:
+            gate.release()
 
     def _due_at(self, want: Want) -> float:
         if (last := self.answers.get(want[1:3])) is None:
@@ -63,15 +76,14 @@ class Statistics:
         return last.at + every_s * (1 + JITTER * (hash((want[1:3], last.at)) % 997) / 997)
 
 
-async def _describe(client: Client, gate: asyncio.Semaphore, task_queue: str, kind: str) -> TaskQueueStats:
+async def _describe(client: Client, task_queue: str, kind: str) -> TaskQueueStats:
     request = DescribeTaskQueueRequest(
         namespace=client.namespace,
         task_queue=TaskQueue(name=task_queue),
         task_queue_type=TaskQueueType.Value(f"TASK_QUEUE_TYPE_{kind.upper()}"),
         report_stats=True,
     )
-    async with gate:
-        answer = await client.workflow_service.describe_task_queue(request, retry=False)
+    answer = await client.workflow_service.describe_task_queue(request, retry=False)
     if not answer.HasField("stats"):
         raise RuntimeError("the server has no statistics")
     return answer.stats
