@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 FRESH_S = 12.0  # two looks, and the 5 s that the server caches: numbers older than this change no replicas
 URGENT_S, CALM_S = 5.0, 30.0  # between two questions for statistics; the server caches them, so not below 5
-SATURATED = 0.9  # of all slots in use
 
 
 @dataclass(frozen=True)
@@ -125,8 +124,8 @@ def _wants(pool: Pool, demand: Demand, *, asks: bool) -> list[Want]:
 
 
 def _pressed(t: TypeDemand) -> bool:
-    full = t.used_slots is None or (t.used_slots > 0 and t.used_slots >= SATURATED * (t.total_slots or 0))
-    return full or bool(t.backlog) or t.rate_limited
+    # With work in hand, and not only without a free slot: a burst of workflow tasks fills no slots, and waits.
+    return t.used_slots is None or bool(t.used_slots or t.backlog) or t.rate_limited
 
 
 def _type_demand(

@@ -275,9 +275,9 @@ class TestQuestions:
         [
             pytest.param(0, False, None, 9, 12, id="asleep"),
             pytest.param(1, False, None, 9, 12, id="its pod has not come yet"),
-            pytest.param(1, False, 1, 1, 2, id="slots are free"),
-            pytest.param(1, False, 5, 9, 12, id="no slot is free"),
-            pytest.param(1, True, 1, 9, 12, id="about to shrink"),
+            pytest.param(1, False, 0, 1, 2, id="nothing in hand"),
+            pytest.param(1, False, 5, 9, 12, id="work in hand"),
+            pytest.param(1, True, 0, 9, 12, id="about to shrink"),
         ],
     )
     def test_of_each_type_in_a_minute(
@@ -290,8 +290,11 @@ class TestQuestions:
             if held is None:
                 return await self.asked(front, by, clock, client, mine, asking)
             async with pod(temporal_address, name, slots=5):
-                await start(client, name, "hold", held)
-                await until(lambda: look(client, name), lambda d: of(d, "activity").used_slots == held)
+                if held:
+                    await start(client, name, "hold", held)
+                await until(
+                    lambda: look(client, name), lambda d: bool(d.running) and of(d, "activity").used_slots == held
+                )
                 await by.look(client, [mine])
                 return await self.asked(front, by, clock, client, mine, asking)
 
