@@ -10,12 +10,9 @@ beside it, one after the other and in changing order: as many pods as the formul
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import math
-import os
 import random
-import sys
 import time
 import uuid
 from collections import Counter
@@ -26,7 +23,7 @@ from typing import Any
 from benchmarks.counted.place import Place, place
 from benchmarks.counted.pods import CALLER, SLOTS, CountedPods
 from benchmarks.counted.work import call
-from benchmarks.record import Record
+from benchmarks.record import Record, main_of
 from tests.cluster.machine import busy
 from tests.parts.grpc_proxy import Proxy
 
@@ -206,21 +203,5 @@ def spread(numbers: list[float]) -> str:
     return " / ".join(f"{each:g}" for each in (min(numbers), median(numbers), max(numbers))) if numbers else "never"
 
 
-def main() -> None:
-    """Go on with the record, or print it; see the module's text."""
-    parser = argparse.ArgumentParser(description="How soon enough replicas are wanted for a burst.")
-    parser.add_argument("--until", type=int, metavar="N", help="trials of each kind, with those on record")
-    parser.add_argument("--summary", action="store_true")
-    arguments = parser.parse_args()
-    record = Record("burst")
-    if arguments.until:
-        proceed(arguments.until, record)
-    if arguments.summary:
-        print(summary(record))
-    sys.stdout.flush()
-    # The SDK's threads may crash a normal exit (app.core.exit).
-    os._exit(0)
-
-
 if __name__ == "__main__":
-    main()
+    main_of("burst", "How soon enough replicas are wanted for a burst.", "trials of each kind", proceed, summary)

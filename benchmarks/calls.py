@@ -10,10 +10,7 @@ that is calm (one pod, nothing to do). Each has both task types.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import os
-import sys
 import uuid
 from collections import Counter
 from collections.abc import Mapping
@@ -23,7 +20,7 @@ from benchmarks.burst import spread
 from benchmarks.counted.place import Place, place
 from benchmarks.counted.pods import CALLER, SLOTS, CountedPods
 from benchmarks.counted.work import call
-from benchmarks.record import Record
+from benchmarks.record import Record, main_of
 from tests.parts.grpc_proxy import Proxy
 
 TYPES = ["workflow", "activity"]
@@ -81,21 +78,5 @@ def summary(record: Record) -> str:
     return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), "", record.footnote()])
 
 
-def main() -> None:
-    """Go on with the record, or print it; see the module's text."""
-    parser = argparse.ArgumentParser(description="Calls to Temporal for a sleeping, a saturated and a calm queue.")
-    parser.add_argument("--until", type=int, metavar="N", help="windows, with those on record")
-    parser.add_argument("--summary", action="store_true")
-    arguments = parser.parse_args()
-    record = Record("calls")
-    if arguments.until:
-        proceed(arguments.until, record)
-    if arguments.summary:
-        print(summary(record))
-    sys.stdout.flush()
-    # The SDK's threads may crash a normal exit (app.core.exit).
-    os._exit(0)
-
-
 if __name__ == "__main__":
-    main()
+    main_of("calls", "Calls to Temporal for a sleeping, a saturated and a calm queue.", "windows", proceed, summary)

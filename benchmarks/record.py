@@ -5,20 +5,40 @@ A figure in the docs is a sentence about these lines: each says when, on which c
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import temporalio.service
 
 RESULTS = Path(__file__).parent / "results"
 _BROKE_OFF = "broke_off"
+
+
+def main_of(
+    name: str, about: str, counted: str, proceed: Callable[[int, Record], None], summary: Callable[[Record], str]
+) -> NoReturn:
+    """The command line of the proof `name`: `--until N` goes on until N are recorded of what is `counted`."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--until", type=int, metavar="N", help=f"{counted}, with those on record")
+    parser.add_argument("--summary", action="store_true", help="print what is recorded")
+    arguments = parser.parse_args()
+    record = Record(name)
+    if arguments.until:
+        proceed(arguments.until, record)
+    if arguments.summary:
+        print(summary(record))
+    sys.stdout.flush()
+    # The SDK's threads may crash a normal exit (app.core.exit).
+    os._exit(0)
 
 
 class Record:

@@ -15,13 +15,10 @@ Temporal keeps its statistics for the 5 s that are its default.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
-import os
 import random
 import subprocess
-import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator
@@ -38,7 +35,7 @@ from temporalio.client import Client, Schedule, ScheduleActionStartWorkflow, Sch
 from temporalio.service import RPCError
 
 from app.local.server import command
-from benchmarks.record import Record
+from benchmarks.record import Record, main_of
 from tests.cluster.client import Cluster
 from tests.cluster.fixtures import built_cluster
 from tests.cluster.release import NAME, SETTLE_S, Release, TemporalServer, release, temporal_server
@@ -192,21 +189,6 @@ def summary(record: Record) -> str:
     return f"{table}\n\n{record.footnote()}"
 
 
-def main() -> None:
-    """Go on with the record, or print it; see the module's text."""
-    parser = argparse.ArgumentParser(description="Seconds from a workflow's start without a pod to its end.")
-    parser.add_argument("--until", type=int, metavar="N", help="pairs for each way to start")
-    parser.add_argument("--summary", action="store_true")
-    arguments = parser.parse_args()
-    record = Record("zero")
-    if arguments.until:
-        proceed(arguments.until, record)
-    if arguments.summary:
-        print(summary(record))
-    sys.stdout.flush()
-    # The SDK's threads may crash a normal exit (app.core.exit).
-    os._exit(0)
-
-
 if __name__ == "__main__":
-    main()
+    about = "Seconds from a workflow's start without a pod to its end."
+    main_of("zero", about, "pairs for each way to start", proceed, summary)

@@ -73,7 +73,7 @@ class Autoscaler:
         self._tell("the fleet", "")
         for gone in self._pools.keys() - {pool.name for pool in pools}:
             metrics.forget(self._pools.pop(gone)[0].policy.task_queue)
-        self._woken &= {pool.name for pool in pools if not pool.replicas}
+        self._woken &= {pool.name for pool in pools if pool.automatic and not pool.replicas}
         pools = [pool for pool in pools if only is None or pool.name in only]
         began_ns, demands = time.time_ns(), await self._observe(pools)
         decisions = await asyncio.gather(*(self._scale(p, demands.get(p.name), began_ns) for p in pools))

@@ -2,7 +2,7 @@
 
 Two sources that fail apart from each other: worker heartbeats at each look (one ListWorkers for the namespace: slots in
 use, tasks processed) and the server's statistics (backlog, its age, rates), asked for where they matter: of queues that
-sleep, have no slot left or are about to shrink. What could not be read is None, never 0, and `problem` says why; what
+sleep, have work in hand or are about to shrink. What could not be read is None, never 0, and `problem` says why; what
 is older than a look has its age. Rejected: the server's rates alone (eager and sticky work reads 0).
 """
 
@@ -51,12 +51,11 @@ class TypeDemand:
 
 @dataclass(frozen=True)
 class Demand:
-    """Demand of one task queue at `observed_at` (monotonic seconds)."""
+    """Demand of one task queue."""
 
     task_queue: str
     types: tuple[TypeDemand, ...]
     workers: tuple[WorkerLoad, ...]
-    observed_at: float
     problem: str = ""
     woken: bool = False
     """A workflow was started on a queue that sleeps, or on one that it wakes with."""
@@ -111,7 +110,7 @@ class Observer:
         now = self._clock()
         types = tuple(_type_demand(slots, kind, mine, answer, now) for kind, answer in answers.items())
         loads = tuple(told.load(pool.task_types, slots) for told in mine or ())
-        return Demand(queue, types, loads, now, "; ".join(problems))
+        return Demand(queue, types, loads, "; ".join(problems))
 
 
 def _wants(pool: Pool, demand: Demand, *, asks: bool) -> list[Want]:

@@ -15,6 +15,7 @@ import re
 from typing import Any
 
 from app.core.config import Settings
+from app.worker.named_in_code import callers
 from app.worker.promises import finishing_drain_s
 from app.worker.queues import TaskQueue, task_queues
 from app.worker.registry import Handler, Problem, Registry
@@ -47,6 +48,8 @@ def other_manifest(registry: Registry, digest: str) -> list[Problem]:
 def queue_manifest(registry: Registry, settings: Settings, image_repository: str) -> dict[str, Any]:
     """The manifest as plain data; queues by slug, in order. `image_repository`: of the image that holds this code."""
     queues: dict[str, Any] = {}
+    # Here and not in the view of a queue: it reads all code of all workflows, and workers start without.
+    calling = callers(registry)
     for queue in task_queues(registry, settings).values():
         queues[slug(queue.name)] = {
             "taskQueue": queue.name,
@@ -57,7 +60,7 @@ def queue_manifest(registry: Registry, settings: Settings, image_repository: str
             "flushSeconds": math.ceil(queue.worker.flush_timeout_s),
             "longActivities": queue.scaling.long_activities,
             **_promised(queue),
-            **({"wakeWith": [slug(caller) for caller in queue.callers]} if queue.callers else {}),
+            **({"wakeWith": [slug(caller) for caller in calling[queue.name]]} if calling[queue.name] else {}),
         }
     return {"imageRepository": image_repository, "digest": registry_digest(registry), "queues": queues}
 

@@ -17,7 +17,6 @@ from pydantic import ValidationError
 from app.core.config import Settings
 from app.core.config.model import ActivitySettings, ScalingSettings, WorkerSettings
 from app.core.config.resolve import OF_A_QUEUE, activity_settings, scaling_settings, worker_settings
-from app.worker.named_in_code import callers
 from app.worker.registry import ACTIVITY, WORKFLOW, Handler, Registry
 
 
@@ -33,8 +32,6 @@ class TaskQueue:
     scaling: ScalingSettings
     options: Mapping[str, ActivitySettings]
     """By activity: what holds where a call says nothing. Absent is one whose options misfit, which nobody serves."""
-    callers: tuple[str, ...] = ()
-    """Other queues whose workflows call something here."""
 
     @property
     def task_types(self) -> list[str]:
@@ -63,7 +60,6 @@ class TaskQueue:
 
 def task_queues(registry: Registry, settings: Settings) -> Mapping[str, TaskQueue]:
     """Every queue of the registry by its name, in order."""
-    calling = callers(registry)
     return MappingProxyType(
         {
             queue: TaskQueue(
@@ -73,7 +69,6 @@ def task_queues(registry: Registry, settings: Settings) -> Mapping[str, TaskQueu
                 worker_settings(settings, queue),
                 scaling_settings(settings, queue),
                 MappingProxyType(dict(_options(settings, handlers))),
-                calling[queue],
             )
             for queue, handlers in registry.queues().items()
         }

@@ -133,7 +133,7 @@ def _demand(seen: Seen, beats: Mapping[str, Beat] | None, now: float) -> Demand:
         WorkerLoad(name, sum(beat.used.values()), slots, beat.draining, now - beat.at)
         for name, beat in (beats or {}).items()
     )
-    return Demand(seen.queue.name, types, loads, now, "" if beats is not None else "ListWorkers: no answer", seen.woken)
+    return Demand(seen.queue.name, types, loads, "" if beats is not None else "ListWorkers: no answer", seen.woken)
 
 
 def _type(kind: str, seen: Seen, running: list[Beat] | None, now: float) -> TypeDemand:

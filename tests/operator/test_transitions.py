@@ -149,7 +149,7 @@ class Operator:
             except Exception as error:  # noqa: BLE001 - as the autoscaler does
                 refused = error
         idle = tuple(WorkerLoad(name, 0, 1, False, 0.0) for name in spare)
-        await self.fleet.report(pool, Demand("orders", (), idle, 0.0), decision)
+        await self.fleet.report(pool, Demand("orders", (), idle), decision)
         if refused is not None:
             raise refused
         return pool

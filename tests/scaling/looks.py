@@ -67,7 +67,7 @@ def seen(
         stats_age_s=stats_age_s,
     )
     problem = "a call failed" if None in (backlog, used) else ""
-    return Demand("orders", (one,), () if used is None else tuple(loads), 0.0, problem, woken)
+    return Demand("orders", (one,), () if used is None else tuple(loads), problem, woken)
 
 
 def once(demand: Demand | None, current: int, policy: Policy = POLICY, memory: Memory | None = None) -> Decision:

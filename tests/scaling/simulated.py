@@ -104,4 +104,4 @@ def _demand(policy: Policy, up: list[Pod], cached: tuple[int, float, float], now
         processed_per_s=sum(rates) if up and len(rates) == len(up) else None,
     )
     loads = tuple(WorkerLoad(f"pod-{i}", pod.told_used, policy.slots_per_replica, False, 0) for i, pod in enumerate(up))
-    return Demand(policy.task_queue, (one,), loads, now)
+    return Demand(policy.task_queue, (one,), loads)

@@ -72,7 +72,7 @@ def demands(draw: st.DrawFn) -> Demand | None:
     types = [draw(type_demands("activity", used, quiet))]
     if draw(st.booleans()):
         types.append(draw(type_demands("workflow", 0 if heard else None, quiet)))
-    return Demand("q", tuple(types), workers, 0.0, "" if heard else "a call failed")
+    return Demand("q", tuple(types), workers, "" if heard else "a call failed")
 
 
 @settings(max_examples=500, deadline=None)
@@ -156,7 +156,7 @@ def test_constant_demand_comes_to_rest(
             processed_per_s=ended,
         )
         workers = tuple(WorkerLoad(f"pod-{i}", len(range(i, used, current)), 10, False, 0.1) for i in range(current))
-        decision = decide(policy, Demand("q", (one,), workers, now), memory, now, current)
+        decision = decide(policy, Demand("q", (one,), workers), memory, now, current)
         memory, current, now = decision.memory, decision.replicas, now + 5
         seen.append(current)
     assert len(set(seen[-30:])) == 1

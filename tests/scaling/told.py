@@ -88,7 +88,7 @@ class Told:
         bad = heard is None or any(answer.backlog is None for answer in self.answers.values())
         woken = self.woken and current == 0
         self.woken = self.woken and not current
-        demand = self.types.Demand("q", types, loads, self.clock, "a call failed" if bad else "", woken)
+        demand = self.types.Demand("q", types, loads, "a call failed" if bad else "", woken)
         return Look(self.decided_at, demand, {kind: answer.asked_at for kind, answer in self.answers.items()})
 
     def _heard(self) -> list[Pod]:

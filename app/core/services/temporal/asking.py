@@ -43,7 +43,7 @@ class Asking:
         return True
 
     async def attempt(self, call: Awaitable[T], name: str) -> T | str:
-        """The answer, or in a string what went wrong. Waiting for a turn and for the connection counts as well."""
+        """The answer, or in a string what went wrong. Waiting for the connection counts as well."""
         try:
             return await asyncio.wait_for(call, self.timeout_s)
         except (TimeoutError, RPCError, RuntimeError) as error:  # the last when a lazy client cannot connect
