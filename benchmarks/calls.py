@@ -1,8 +1,9 @@
 """What does a queue cost in calls to Temporal? `FLEET_TEST_CLUSTER=build python -m benchmarks.calls --until 3`
 
-Three queues side by side, each with an operator of its own, whose calls a proxy counts in windows of 60 s: one that
-sleeps (minReplicas 0, no pod), one that is saturated (one pod of at most one, all slots busy and more waiting) and one
-that is calm (one pod, nothing to do). Each has both task types.
+Four queues side by side, each with an operator of its own, whose calls a proxy counts in windows of 60 s: one that
+sleeps (minReplicas 0, no pod), one that is saturated (one pod of at most one, all slots busy and more waiting), one at
+work (one pod of 10 slots; at random two workflows a second, each with an activity of a second on the same queue) and
+one that is calm (one pod, nothing to do). Each has both task types.
 
     --until N   go on until N windows are recorded in results/calls.jsonl
     --summary   print what is recorded
@@ -11,10 +12,13 @@ that is calm (one pod, nothing to do). Each has both task types.
 from __future__ import annotations
 
 import asyncio
+import random
 import uuid
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
+
+from temporalio.client import Client
 
 from benchmarks.burst import spread
 from benchmarks.counted.place import Place, place
@@ -26,9 +30,10 @@ from tests.parts.grpc_proxy import Proxy
 TYPES = ["workflow", "activity"]
 PER_TYPE = "DescribeTaskQueue"
 WINDOW_S, SETTLED_S, READY_S = 60.0, 45.0, 120.0
-REPLICAS = {"sleeping": (0, 0), "saturated": (1, 1), "calm": (1, 5)}
+REPLICAS = {"sleeping": (0, 0), "saturated": (1, 1), "working": (1, 5), "calm": (1, 5)}
 """At the start, and at most."""
 WORK_S = 2 * 3600.0
+PER_S = 2.0
 
 
 def proceed(until: int, record: Record) -> None:
@@ -46,14 +51,26 @@ async def _proceed(at: Place, asked: Mapping[str, Proxy], until: int, record: Re
         for kind, (first, most) in REPLICAS.items():
             spec = {"taskTypes": TYPES, "minReplicas": first, "maxReplicas": max(most, 1)}
             await asyncio.to_thread(at.create, kind, pools[kind], first, spec)
-        await pods.until(lambda: pods.working(pools["saturated"]) == pods.working(pools["calm"]) == 1, READY_S, "pods")
-        work = asyncio.ensure_future(call(pods.client, CALLER, pools["saturated"], [[WORK_S] * 2 * SLOTS]))
+        awake = [pools[kind] for kind, (first, _) in REPLICAS.items() if first]
+        await pods.until(lambda: all(pods.working(name) == 1 for name in awake), READY_S, "pods")
+        held = asyncio.create_task(call(pods.client, CALLER, pools["saturated"], [[WORK_S] * 2 * SLOTS]))
+        stream = asyncio.create_task(_stream(pods.client, pools["working"]))
         await asyncio.sleep(SETTLED_S)
         while len(record.lines()) < until:
             line = {"calls": await _window(pods, asked), "types": len(TYPES)}
             record.add(line)
             print(line, flush=True)
-        work.cancel()
+            if stream.done():
+                stream.result()
+        for work in (held, stream):
+            work.cancel()
+
+
+async def _stream(client: Client, queue: str) -> None:
+    async with asyncio.TaskGroup() as group:
+        while True:
+            group.create_task(call(client, queue, queue, [[1.0]]))
+            await asyncio.sleep(random.expovariate(PER_S))
 
 
 async def _window(pods: CountedPods, asked: Mapping[str, Proxy]) -> dict[str, dict[str, int]]:
@@ -79,4 +96,4 @@ def summary(record: Record) -> str:
 
 
 if __name__ == "__main__":
-    main_of("calls", "Calls to Temporal for a sleeping, a saturated and a calm queue.", "windows", proceed, summary)
+    main_of("calls", "Calls to Temporal, by what a queue does.", "windows", proceed, summary)

@@ -2,15 +2,15 @@
 
 Two sources that fail apart from each other: worker heartbeats at each look (one ListWorkers for the namespace: slots in
 use, tasks processed) and the server's statistics (backlog, its age, rates), asked for where they matter: of queues that
-sleep, have work in hand or are about to shrink. What could not be read is None, never 0, and `problem` says why; what
-is older than a look has its age. Rejected: the server's rates alone (eager and sticky work reads 0).
+sleep, are short of slots, get more to do or are about to shrink. What could not be read is None, never 0, and `problem`
+says why; what is older than a look has its age. Rejected: the server's rates alone (eager and sticky work reads 0).
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from temporalio.client import Client
 
@@ -118,17 +118,19 @@ def _wants(pool: Pool, demand: Demand, *, asks: bool) -> list[Want]:
     asleep = pool.replicas == 0
     urgent = asks or not (asleep or demand.running) or any(_pressed(t) for t in demand.types)
     # Sleepers before the others would be all that a thousand of them leave time for: all but the urgent take turns.
-    every_s = URGENT_S if urgent or asleep else CALM_S
-    return [Want(0 if urgent else 1, demand.task_queue, kind, every_s) for kind in pool.task_types]
+    rank, every_s = (0 if urgent else 1), (URGENT_S if urgent or asleep else CALM_S)
+    # Activities show in the slots in use, workflow tasks of milliseconds in how many end a second.
+    works = [(t.used_slots or 0) + (t.processed_per_s or 0.0) for t in demand.types]
+    return [Want(rank, demand.task_queue, t.task_type, every_s, w) for t, w in zip(demand.types, works, strict=True)]
 
 
 def _pressed(t: TypeDemand) -> bool:
-    # With work in hand, and not only without a free slot: a burst of workflow tasks fills no slots, and waits.
-    return t.used_slots is None or bool(t.used_slots or t.backlog) or t.rate_limited
+    full = t.used_slots is None or 0 < 0.9 * (t.total_slots or 0) <= t.used_slots
+    return full or bool(t.backlog) or t.rate_limited
 
 
 def _type_demand(
-    per_replica: int, kind: str, mine: Sequence[Heartbeat] | None, answer: Answer | None, now: float
+    per_replica: int, kind: str, mine: Sequence[Heartbeat] | None, answer: Answer[Any] | None, now: float
 ) -> TypeDemand:
     stats = answer.stats if answer and not isinstance(answer.stats, str) else None
     age_ms = stats.approximate_backlog_age.ToMilliseconds() if stats else 0

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from app.core.services.temporal.asking import Asking
-from app.core.services.temporal.queue_statistics import AGAIN_S, JITTER
+from app.core.services.temporal.queue_statistics import Answer, answered, turn
 from app.core.services.temporal.workflow_starts import EVERY_S as STARTS_EVERY_S
 from app.core.services.temporal.workflow_starts import GAP_S as STARTS_GAP_S
 from app.scaling import demand as real
@@ -30,7 +30,7 @@ APPLY_S = 0.05  # look, decision and the write to the API server
 
 @dataclass
 class Seen:
-    """One queue as the autoscaler knows it. `answers`: when each type was asked for, its next turn, and the answer."""
+    """One queue as the autoscaler knows it; `answers` by task type."""
 
     queue: Queue
     server: Server
@@ -38,7 +38,7 @@ class Seen:
     beats: Heartbeats
     visibility: Visibility
     memory: Memory = field(default_factory=Memory)
-    answers: dict[str, tuple[float, float, Stats | None]] = field(default_factory=dict)
+    answers: dict[str, Answer[Stats]] = field(default_factory=dict)
     woken: bool = False
     starts_read_at: float = -math.inf  # by a query that named the queue
 
@@ -82,12 +82,13 @@ class Operator:
         for number, (seen, demand) in enumerate(zip(some, demands, strict=True)):
             # Private there, and still the one place that says which statistics matter.
             wants = real._wants(seen.pool(), demand, asks=seen.memory.asks)
-            due += [(w.rank, _due_at(seen, w.task_type, w.every_s), number, w.task_type) for w in wants]
+            due += [(*turn(want, seen.answers.get(want.task_type)), number, want) for want in wants]
         asked = set()
-        for _, at, number, kind in sorted(due):
+        for _, at, number, want in sorted(due):
             if at <= now and self._asking.take():
-                seen = some[number]
-                seen.answers[kind] = now, self._rng.random(), seen.server.stats(kind)
+                seen, kind = some[number], want.task_type
+                stats, chance = seen.server.stats(kind) or "no answer", self._rng.random()
+                seen.answers[kind] = answered(want, seen.answers.get(kind), now, stats, chance)
                 asked.add(number)
         for number, (seen, demand) in enumerate(zip(some, demands, strict=True)):
             self._decide(seen, _demand(seen, beats[number], now) if number in asked else demand, now)
@@ -118,13 +119,6 @@ class Operator:
             queue.loop.at(now + APPLY_S, queue.scale, decision.replicas, spare)
 
 
-def _due_at(seen: Seen, kind: str, every_s: float) -> float:
-    if kind not in seen.answers:
-        return -math.inf
-    at, chance, stats = seen.answers[kind]
-    return at + (every_s if stats else min(every_s, AGAIN_S)) * (1 + JITTER * chance)
-
-
 def _demand(seen: Seen, beats: Mapping[str, Beat] | None, now: float) -> Demand:
     running = None if beats is None else [beat for beat in beats.values() if not beat.draining]
     types = tuple(_type(kind, seen, running, now) for kind in seen.queue.kinds)
@@ -137,7 +131,8 @@ def _demand(seen: Seen, beats: Mapping[str, Beat] | None, now: float) -> Demand:
 
 
 def _type(kind: str, seen: Seen, running: list[Beat] | None, now: float) -> TypeDemand:
-    at, _, stats = seen.answers.get(kind, (None, 0.0, None))
+    answer = seen.answers.get(kind)
+    stats = answer.stats if answer and not isinstance(answer.stats, str) else None
     rates = [beat.done[kind] / beat.span_s for beat in running or () if beat.span_s > 0]
     return TypeDemand(
         kind,
@@ -146,7 +141,7 @@ def _type(kind: str, seen: Seen, running: list[Beat] | None, now: float) -> Type
         add_rate=stats.add_rate if stats else None,
         dispatch_rate=stats.dispatch_rate if stats else None,
         rate_limited=stats.limited if stats else False,
-        stats_age_s=None if at is None else now - at,
+        stats_age_s=now - answer.at if answer else None,
         used_slots=None if running is None else sum(beat.used[kind] for beat in running),
         total_slots=None if running is None else seen.queue.slots * len(running),
         processed_per_s=sum(rates) if running and len(rates) == len(running) else None,

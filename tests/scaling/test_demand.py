@@ -19,6 +19,7 @@ from temporalio.worker import Worker
 from app.core.ports import free_port
 from app.core.services.temporal import heartbeats
 from app.core.services.temporal.asking import Asking
+from app.core.services.temporal.queue_statistics import Statistics, Want
 from app.core.services.temporal.workflow_starts import Starts
 from app.scaling.demand import Observer
 from app.scaling.fleet import Pool
@@ -276,7 +277,8 @@ class TestQuestions:
             pytest.param(0, False, None, 9, 12, id="asleep"),
             pytest.param(1, False, None, 9, 12, id="its pod has not come yet"),
             pytest.param(1, False, 0, 1, 2, id="nothing in hand"),
-            pytest.param(1, False, 5, 9, 12, id="work in hand"),
+            pytest.param(1, False, 4, 1, 2, id="a slot is free"),
+            pytest.param(1, False, 5, 9, 12, id="no slot is free"),
             pytest.param(1, True, 0, 9, 12, id="about to shrink"),
         ],
     )
@@ -300,6 +302,46 @@ class TestQuestions:
 
         with grpc_proxy(temporal_address) as front:
             assert least <= asyncio.run(run(front)) <= most
+
+    def test_work_that_grows_is_asked_about(self, temporal_address: str) -> None:
+        async def run(front: Proxy) -> None:
+            client, name, clock = await connect(front.address), new_queue(), Clock()
+            by = Observer(Asking(timeout_s=5, clock=clock), 1000.0)
+
+            async def asked(after_s: float) -> int:
+                before, clock.now = front.calls["DescribeTaskQueue"], clock.now + after_s
+                await by.look(client, [pool_of(name, "activity", replicas=1)])
+                return front.calls["DescribeTaskQueue"] - before
+
+            async def hold(more: int, held: int) -> None:
+                await start(client, name, "hold", more)
+                await until(lambda: look(client, name), lambda d: of(d, "activity").used_slots == held)
+
+            async with pod(temporal_address, name, slots=20):
+                await until(lambda: look(client, name), lambda d: bool(d.running))
+                assert await asked(0) == 1
+                await hold(4, 4)
+                assert [await asked(3) for _ in range(4)] == [0, 1, 0, 0], "the server's own are 5 s old"
+                await hold(2, 6)
+                assert await asked(6) == 0, "half as much more is noise"
+                await hold(2, 8)
+                assert await asked(3) == 1
+
+        with grpc_proxy(temporal_address) as front:
+            asyncio.run(run(front))
+
+    def test_one_low_sample_between_two_high_ones_is_no_news(self, temporal_address: str) -> None:
+        async def run() -> None:
+            client, name, clock = await connect(temporal_address), new_queue(), Clock()
+            statistics = Statistics(Asking(timeout_s=5, clock=clock))
+
+            async def asked(after_s: float, work: float) -> bool:
+                clock.now += after_s
+                return bool(await statistics.refresh(client, [Want(1, name, "activity", 30, work)]))
+
+            assert [await asked(0, 20), await asked(35, 1), await asked(6, 16), await asked(6, 17)] == [1, 1, 0, 1]
+
+        asyncio.run(run())
 
     def test_a_fleet_too_large_for_the_budget_is_seen_in_turn_and_the_neediest_first(
         self, temporal_address: str

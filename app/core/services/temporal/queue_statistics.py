@@ -1,11 +1,16 @@
-"""What waits on task queues: backlogs, their age and rates, asked for as far as a budget goes."""
+"""What waits on task queues: backlogs, their age and rates, asked for as far as a budget goes.
+
+Rejected: asking often of every queue with work in hand (twelve calls a type and minute for a steady load), and only of
+those without a free slot (a burst of workflow tasks fills no slots; it was seen 17 s late).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
+import random
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue, TaskQueueStats
@@ -14,9 +19,11 @@ from temporalio.client import Client
 
 from app.core.services.temporal.asking import Asking
 
+T = TypeVar("T")
 AT_ONCE = 8  # the first touch of a queue loads its partitions; not those of a whole fleet in one moment
 AGAIN_S = 5.0  # what failed is asked again
 JITTER = 0.15  # of an interval: queues that were asked together do not stay together
+GROWN = 1.5  # times the work at the last question, and a task more, is news and not noise
 
 
 class Want(NamedTuple):
@@ -26,20 +33,44 @@ class Want(NamedTuple):
     task_queue: str
     task_type: str
     every_s: float
+    work: float = 0.0
+    """How much its workers say they have to do, in any unit; when that grows, it is asked at once."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.task_queue, self.task_type
 
 
-class Answer(NamedTuple):
+class Answer(NamedTuple, Generic[T]):
     """The statistics of one task type of a queue, or why they could not be read; `at` in the clock's seconds."""
 
     at: float
-    stats: TaskQueueStats | str
+    stats: T | str
+    work: float
+    """Of that time, or half of what it was before: one low sample must not make the next high one news."""
+    chance: float
+    """From 0 to 1; drawn once, as each look would else draw anew until it asks."""
+
+
+def turn(want: Want, last: Answer[Any] | None) -> tuple[int, float]:
+    """Rank and time of the next question."""
+    if last is None:
+        return want.rank, -math.inf
+    news = want.work > GROWN * last.work + 1
+    every_s = min(want.every_s, AGAIN_S) if news or isinstance(last.stats, str) else want.every_s
+    return 0 if news else want.rank, last.at + every_s * (1 + JITTER * last.chance)
+
+
+def answered(want: Want, last: Answer[T] | None, now: float, stats: T | str, chance: float) -> Answer[T]:
+    """What is kept of an answer; `last`: of the one before."""
+    return Answer(now, stats, max(want.work, last.work / 2 if last else 0.0), chance)
 
 
 class Statistics:
     """Backlogs and rates, a DescribeTaskQueue per queue and type. The last answers are kept."""
 
     def __init__(self, asking: Asking) -> None:
-        self.answers: dict[tuple[str, str], Answer] = {}
+        self.answers: dict[tuple[str, str], Answer[TaskQueueStats]] = {}
         self._asking = asking
 
     async def refresh(self, client: Client, wanted: Sequence[Want]) -> set[str]:
@@ -48,12 +79,13 @@ class Statistics:
         The task queues that were asked for.
         """
         now, gate = self._asking.clock(), asyncio.Semaphore(AT_ONCE)
-        due = sorted((w.rank, self._due_at(w), *w[1:3]) for w in wanted)
-        asked = [(queue, kind) for _, at, queue, kind in due if at <= now and self._asking.take()]
-        answers = await asyncio.gather(*(self._ask(client, gate, *one) for one in asked))
-        new = {one: Answer(now, stats) for one, stats in zip(asked, answers, strict=True) if stats is not None}
-        self.answers |= new
-        return {queue for queue, _ in new}
+        due = sorted((*turn(want, self.answers.get(want.key)), want) for want in wanted)
+        asked = [want for _, at, want in due if at <= now and self._asking.take()]
+        answers = await asyncio.gather(*(self._ask(client, gate, want.task_queue, want.task_type) for want in asked))
+        new = [(want, stats) for want, stats in zip(asked, answers, strict=True) if stats is not None]
+        for want, stats in new:
+            self.answers[want.key] = answered(want, self.answers.get(want.key), now, stats, random.random())
+        return {want.task_queue for want, _ in new}
 
     async def _ask(
         self, client: Client, gate: asyncio.Semaphore, task_queue: str, kind: str
@@ -67,13 +99,6 @@ class Statistics:
             return await self._asking.attempt(_describe(client, task_queue, kind), "DescribeTaskQueue")
         finally:
             gate.release()
-
-    def _due_at(self, want: Want) -> float:
-        if (last := self.answers.get(want[1:3])) is None:
-            return -math.inf
-        every_s = min(want.every_s, AGAIN_S) if isinstance(last.stats, str) else want.every_s
-        # By chance, but the same until it is asked: each look would else draw anew until it is let through.
-        return last.at + every_s * (1 + JITTER * (hash((want[1:3], last.at)) % 997) / 997)
 
 
 async def _describe(client: Client, task_queue: str, kind: str) -> TaskQueueStats:
