@@ -22,7 +22,7 @@ from lightkube.resources.apps_v1 import Deployment
 from lightkube.types import PatchType
 
 from app.operator.victims import COST, TEMPLATE_LABEL
-from app.operator.workerpool import GROUP, KIND, PLURAL, POOL_LABEL, VERSION, Body, timestamp
+from app.operator.workerpool import GROUP, KIND, PLURAL, POOL_LABEL, VERSION, Body, slim, timestamp
 from app.scaling.fleet import FleetGone
 
 MANAGER = "workerfleet-operator"
@@ -49,7 +49,7 @@ class Kube:
     async def list_pools(self) -> list[Body]:
         """All WorkerPools of this release. Raises CrdMissing."""
         try:
-            return [pool async for pool in self.client.list(WorkerPools, labels=self.selector, chunk_size=PAGE)]
+            return [slim(pool) async for pool in self.client.list(WorkerPools, labels=self.selector, chunk_size=PAGE)]
         # Not an ApiError: for a group that it does not know, the API server answers in plain text.
         except HTTPStatusError as error:
             if error.response.status_code != 404:
@@ -60,7 +60,7 @@ class Kube:
     async def list_deployments(self) -> list[Body]:
         """All Deployments of pools of this release."""
         labels = {**self.selector, POOL_LABEL: exists()}
-        return [deployment async for deployment in self.client.list(Deployments, labels=labels, chunk_size=PAGE)]
+        return [slim(found) async for found in self.client.list(Deployments, labels=labels, chunk_size=PAGE)]
 
     async def list_autoscalers(self) -> dict[str, str]:
         """Deployment -> the HorizontalPodAutoscaler that scales it."""
@@ -69,17 +69,15 @@ class Kube:
 
     async def list_pods(self, labels: Body) -> list[Body]:
         """The pods that ReplicaSets have with these labels."""
-        phases = {"status.phase": not_in(["Succeeded", "Failed"])}
-        found = self.client.list(Pods, labels={**labels, TEMPLATE_LABEL: exists()}, fields={**phases})
-        return [pod async for pod in found]
+        labels, phases = {**labels, TEMPLATE_LABEL: exists()}, {"status.phase": not_in(["Succeeded", "Failed"])}
+        return [pod async for pod in self.client.list(Pods, labels=labels, fields={**phases})]
 
     async def scale(self, deployment: str, replicas: int, version: str | None, *, trial: bool = False) -> None:
         """Make `replicas` the number that is wanted, and ours. A conflict (409) when `version` is not the latest;
         of a trial, which writes nothing, when the number is somebody else's."""
         metadata = ObjectMeta(name=deployment, namespace=self.client.namespace, resourceVersion=version)
-        spec = ScaleSpec(replicas=replicas)
         # An apply needs its kind in the body.
-        scale = Deployment.Scale(apiVersion="autoscaling/v1", kind="Scale", metadata=metadata, spec=spec)
+        scale = Deployment.Scale(apiVersion="autoscaling/v1", kind="Scale", metadata=metadata, spec=ScaleSpec(replicas))
         await self.client.apply(scale, deployment, force=not trial, dry_run=trial)
 
     async def foreign_manager(self, deployment: str, live: int) -> str | None:

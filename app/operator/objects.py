@@ -7,6 +7,7 @@ handlers: timers, daemons and handlers of creation or change would put finalizer
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from typing import Any
 import kopf
 
 from app.operator.kube import Kube
-from app.operator.workerpool import GROUP, PLURAL, POOL_LABEL, VERSION, Body
+from app.operator.workerpool import GROUP, PLURAL, POOL_LABEL, VERSION, Body, slim
 
 RELIST_S = 60.0
 
@@ -61,10 +62,8 @@ def registry(objects: Objects, kube: Kube, on_start: Callable[[], None]) -> kopf
         # No rights on the cluster's CRDs and namespaces, hence no scanning.
         settings.scanning.disabled = True
         settings.posting.enabled = False
-        settings.watching.server_timeout = 300
-        settings.watching.client_timeout = 330
-        settings.networking.request_timeout = 15
-        settings.networking.connect_timeout = 5
+        settings.watching.server_timeout, settings.watching.client_timeout = 300, 330
+        settings.networking.request_timeout, settings.networking.connect_timeout = 15, 5
         on_start()
 
     @kopf.on.login(registry=handlers)
@@ -81,7 +80,7 @@ def registry(objects: Objects, kube: Kube, on_start: Callable[[], None]) -> kopf
 
 async def _keep(kept: dict[str, Body], *, type: str | None, name: str, body: kopf.Body, **_: Any) -> None:
     if type != "DELETED":
-        kept[name] = dict(body)
+        kept[name] = slim(copy.deepcopy(dict(body)))
     elif name in kept and kept[name]["metadata"].get("uid") == body["metadata"].get("uid"):
         # Not one of the same name that was made since.
         del kept[name]

@@ -56,8 +56,7 @@ class Seen:
 def pool_status(seen: Seen, demand: Demand | None, decision: Decision, now: datetime) -> Body:
     """The status to lay over the one that is there; None removes a key."""
     control, automatic = seen.control, seen.control.mode is Mode.AUTOMATIC
-    known = str(demand.known) if demand else "None"
-    types = demand.types if demand else ()
+    known, types = (str(demand.known), demand.types) if demand else ("None", ())
     backlogs = [t.backlog for t in types if t.backlog is not None]
     ages = [t.backlog_age_s for t in types if t.backlog_age_s is not None]
     # The slots of activities where there are any: those of workflow tasks are milliseconds long and always free.

@@ -21,12 +21,16 @@ from typing import Any
 from app.core.config.pool import PoolSpec
 
 Body = dict[str, Any]
-GROUP = "workerfleet.dev"
-VERSION = "v1alpha1"
-PLURAL = "workerpools"
-KIND = "WorkerPool"
+GROUP, VERSION, PLURAL, KIND = "workerfleet.dev", "v1alpha1", "workerpools", "WorkerPool"
 POOL_LABEL = f"{GROUP}/pool"
 INSTANCE_LABEL = "app.kubernetes.io/instance"
+
+
+def slim(body: Body) -> Body:
+    """It, without managedFields and pod template: most of an object, and read by nobody."""
+    body["metadata"].pop("managedFields", None)
+    body.get("spec", {}).pop("template", None)
+    return body
 
 
 def read_status(body: Body, deployment: Body) -> Body:

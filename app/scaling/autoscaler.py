@@ -93,7 +93,7 @@ class Autoscaler:
         self._tell("Temporal", problem and f"{problem}: no pool shrinks")
         for demand in demands.values() if not problem else ():
             self._tell(f"demand of {demand.task_queue}", demand.problem)
-        return {name: replace(demand, woken=name in self._woken) for name, demand in demands.items()}
+        return demands | {name: replace(demands[name], woken=True) for name in self._woken & demands.keys()}
 
     async def _work_came(self) -> bool:
         """Whether a pool that sleeps is to be looked at now, and not only when its backlog is."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -30,6 +31,10 @@ OF_TYPE = {
 }
 
 
+_series = dict[tuple[Any, ...], Any]()
+"""Those that are there, by metric and labels: to look one up in the library costs more than all else of a decision."""
+
+
 def record(task_queue: str, replicas: tuple[int, int, int], reason: str, types: Mapping[str, object]) -> None:
     """Publish one applied decision.
 
@@ -38,20 +43,28 @@ def record(task_queue: str, replicas: tuple[int, int, int], reason: str, types: 
     """
     desired, current, _ = replicas
     for gauge, count in zip((DESIRED, CURRENT, READY), replicas, strict=True):
-        gauge.labels(task_queue).set(count)
+        _child(gauge, task_queue).set(count)
     direction = "up" if desired > current else "down" if desired < current else "none"
-    DECISIONS.labels(task_queue, direction, reason).inc()
+    _child(DECISIONS, task_queue, direction, reason).inc()
     for task_type, demand in types.items():
-        for name, gauge in OF_TYPE.items():
-            value: float | None = getattr(demand, name)
-            if value is None:
-                gauge.remove(task_queue, task_type)
-            else:
-                gauge.labels(task_queue, task_type).set(value)
-                SUCCESS.labels(task_queue).set(time.time())
+        known: dict[str, float] = {name: n for name in OF_TYPE if (n := getattr(demand, name)) is not None}
+        for name in OF_TYPE.keys() - known.keys():
+            if _series.pop((OF_TYPE[name], task_queue, task_type), None):
+                OF_TYPE[name].remove(task_queue, task_type)
+        for name, value in known.items():
+            _child(OF_TYPE[name], task_queue, task_type).set(value)
+        if known:
+            _child(SUCCESS, task_queue).set(time.time())
 
 
 def forget(task_queue: str) -> None:
     """Remove the series of a pool that is gone, lest its last success look like a hanging loop."""
-    for metric in (DESIRED, CURRENT, READY, SUCCESS, DECISIONS, *OF_TYPE.values()):
-        metric.remove_by_labels({"task_queue": task_queue})
+    for metric, queue, *others in [key for key in _series if key[1] == task_queue]:
+        metric.remove(queue, *others)
+        del _series[metric, queue, *others]
+
+
+def _child(metric: Any, *labels: str) -> Any:
+    if (child := _series.get((metric, *labels))) is None:
+        child = _series[metric, *labels] = metric.labels(*labels)
+    return child
