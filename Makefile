@@ -2,7 +2,7 @@
 # PYTHON=/path/to/python3.12 names the interpreter of .venv; ARGS=... goes to the command that a target runs.
 export PYTHON
 
-.PHONY: help run test lint types cluster docs clean .installed-local .installed-dev
+.PHONY: help run test lint types bench cluster docs clean .installed-local .installed-dev
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,9 @@ lint: .installed-dev ## Style, format and layers
 types: .installed-dev ## mypy (strict) and pyright
 	.venv/bin/mypy
 	.venv/bin/pyright
+
+bench: .installed-dev ## The long proofs behind the figures in docs, a day of them; ARGS=--list prints their commands
+	@.venv/bin/python -m benchmarks $(ARGS)
 
 cluster: .installed-dev ## Leave a real one-node Kubernetes running (Linux, root); ARGS=down ends it
 	.venv/bin/python -m tests.cluster $(or $(ARGS),up)
