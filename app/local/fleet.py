@@ -23,7 +23,7 @@ from app.core.config import Settings
 from app.core.config.resolve import scaling_settings, worker_settings
 from app.core.config.worker import RELEASE_S
 from app.core.exit import ExitCode
-from app.core.ports import free_port
+from app.core.ports import check_free, free_port
 from app.local.children import Child, Children
 from app.scaling.demand import Demand
 from app.scaling.fleet import Pool
@@ -33,6 +33,7 @@ from app.worker.registry import Registry
 
 log = logging.getLogger("app.local.fleet")
 
+HOST = "127.0.0.1"
 WORKER_STAGE = 1
 """Workers stop after the API and before Temporal."""
 CRASH_PAUSE_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -48,12 +49,17 @@ class WorkerRefused(RuntimeError):
 
 @dataclass(frozen=True)
 class WorkerProcess:
-    """One worker process; `identity` is its name in Temporal, `health` the address of its probes and metrics."""
+    """One worker process; `identity` is its name in Temporal, `port` that of its probes and metrics."""
 
     identity: str
-    health: str
+    port: int
     child: Child
     started_at: float
+
+    @property
+    def health(self) -> str:
+        """host:port."""
+        return f"{HOST}:{self.port}"
 
 
 @dataclass
@@ -164,13 +170,13 @@ class ProcessFleet:
     async def _start_one(self, pool: LocalPool) -> None:
         pool.made += 1
         identity = f"{pool.queue}-{pool.made}"
-        port = free_port("127.0.0.1")
+        port = free_port(HOST)
         polls_s = min(POLLS_S, self._settings.temporal.worker.polls_timeout_s)
         env = {
             **os.environ,
             **self._env,
             "FLEET_TEMPORAL__WORKER__IDENTITY": identity,
-            "FLEET_TEMPORAL__WORKER__HEALTH_HOST": "127.0.0.1",
+            "FLEET_TEMPORAL__WORKER__HEALTH_HOST": HOST,
             "FLEET_TEMPORAL__WORKER__HEALTH_PORT": str(port),
             "FLEET_TEMPORAL__WORKER__POLLS_TIMEOUT_S": str(polls_s),
             "OTEL_SERVICE_NAME": f"worker-{pool.queue}",
@@ -182,7 +188,7 @@ class ProcessFleet:
             env=env,
             log=self._data / "logs" / f"{_file_name(identity)}.log",
         )
-        worker = WorkerProcess(identity, f"127.0.0.1:{port}", child, time.monotonic())
+        worker = WorkerProcess(identity, port, child, time.monotonic())
         pool.workers.append(worker)
         watch = asyncio.create_task(self._watch(pool, worker), name=f"watch-{identity}")
         self._watches.add(watch)
@@ -198,8 +204,10 @@ class ProcessFleet:
         pool.workers.remove(worker)
         if self._stopping:
             return
-        # A pool that has run before is not refused: it met a passing trouble, as a port that was just taken.
-        if code in (ExitCode.USAGE, ExitCode.CANNOT_CONNECT) and not pool.proven:
+        # A pool that has run before is not refused: it met a passing trouble. So did a worker whose port was free when
+        # it was chosen, and is somebody else's by now.
+        lost = check_free({"temporal.worker.health_port": (HOST, worker.port)})
+        if code in (ExitCode.USAGE, ExitCode.CANNOT_CONNECT) and not (pool.proven or lost):
             if not self.refused.done():
                 self.refused.set_exception(WorkerRefused(_last_lines(worker.child.log)))
             return

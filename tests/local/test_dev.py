@@ -126,6 +126,29 @@ def test_a_second_fleet_in_the_same_folder_is_refused(dev_fleet: Make) -> None:
         assert first.process.poll() is None
 
 
+LOSES_A_PORT = """
+import sys
+from app.cli import main
+from app.local import fleet
+
+choose, taken = fleet.free_port, [int(sys.argv.pop(1))]
+fleet.free_port = lambda host: taken.pop() if taken else choose(host)
+main()
+"""
+
+
+def test_a_worker_whose_port_was_taken_meanwhile_gets_another(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        with DevFleet(tmp_path / "data", argv=[sys.executable, "-c", LOSES_A_PORT, port, "dev", "--no-order"]) as fleet:
+            fleet.ready()
+            fleet.place("after-all")
+            assert fleet.await_order("after-all")["status"] == "completed"
+            assert any("ended with 2" in line for line in fleet.lines)
+
+
 def test_busy_ports_are_all_named_with_their_settings(dev_fleet: Make) -> None:
     with socket.socket() as one, socket.socket() as two:
         for taken in (one, two):
