@@ -165,8 +165,6 @@ def summary(record: Record) -> str:
         "added after the end",
     ]
     head += [
-        "peak",
-        "added after the end",
         "drained, s",
         "same pods from the start, s",
         "ratio",

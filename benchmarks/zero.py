@@ -5,9 +5,10 @@ moment an order is placed in both: in one our operator has to see it; in the oth
 hand as the order is placed, which is the floor that no autoscaler gets below. Both share the machine, and its load. An
 order runs on two queues, whose workers start side by side: payments wakes with orders.
 
-Times are Temporal's own, from the start of the workflow to its end. Orders are placed by the HTTP API, the `temporal`
-command and a schedule, in turn; the pauses are random, so that an order meets each phase of the operator's looks.
-Temporal keeps its statistics for the 5 s that are its default.
+Times are Temporal's own, from the start of the workflow to its end; beside them, when both Deployments had been told to
+have a pod (for ours by the audit log of the API server): all that follows is the pods', which compete for the machine.
+Orders are placed by the HTTP API, the `temporal` command and a schedule, in turn; the pauses are random, so that an
+order meets each phase of the operator's looks. Temporal keeps its statistics for the 5 s that are its default.
 
     --until N   go on until N pairs are recorded for each of the three
     --summary   print what is recorded
@@ -20,10 +21,11 @@ import json
 import random
 import subprocess
 import tempfile
+import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
 from statistics import median, quantiles
@@ -99,16 +101,41 @@ async def measure(ours: Release, hand: Release, starter: str) -> dict[str, Any]:
     """One order here and one there."""
     order, address = f"{starter}-{token_hex(4)}", ours.temporal.address
     there = await Client.connect(address, namespace=BY_HAND)
+    log = _scales(ours)
     here = await Client.connect(address)
     await asyncio.sleep(random.uniform(6, 12))
     await asyncio.to_thread(START[starter], ours, order)
-    handle, _ = await asyncio.gather(
+    handle, scaled_at = await asyncio.gather(
         there.start_workflow("OrderWorkflow", _input(order), id=f"order-{order}", task_queue="orders"),
         asyncio.to_thread(_scale_up, hand),
     )
-    woken, floor = await asyncio.gather(_done_s(await _of(here, starter, order)), _done_s(handle))
+    (began, woken), (began_there, floor) = await asyncio.gather(
+        _began_and_done_s(await _of(here, starter, order)), _began_and_done_s(handle)
+    )
+    wanted = {"wanted_s": round(max(log()) - began, 3), "by_hand_wanted_s": round(scaled_at - began_there, 3)}
     reasons = [[event for event in ours.events(pool) if "0 -> 1" in event][-1] for pool in POOLS]
-    return {"starter": starter, "woken_s": woken, "by_hand_s": floor, "events": reasons}
+    return {"starter": starter, "woken_s": woken, "by_hand_s": floor, **wanted, "events": reasons}
+
+
+def _scales(release: Release) -> Callable[[], list[float]]:
+    """When each Deployment was first scaled by the operator from now on, once asked: Unix time."""
+    log = release.cluster.audit_log
+    assert log
+    begins = log.stat().st_size
+
+    def read() -> list[float]:
+        first: dict[str, float] = {}
+        with log.open() as file:
+            file.seek(begins)
+            for line in file:
+                about = (event := json.loads(line)).get("objectRef", {})
+                scale = (about.get("namespace"), about.get("subresource")) == (release.namespace, "scale")
+                if scale and event["verb"] == "patch" and "dryRun" not in event["requestURI"]:
+                    first.setdefault(about["name"], datetime.fromisoformat(event["stageTimestamp"]).timestamp())
+        assert len(first) == len(POOLS), f"scaled: {sorted(first)}"
+        return list(first.values())
+
+    return read
 
 
 async def _of(client: Client, starter: str, order: str) -> WorkflowHandle[Any, Any]:
@@ -121,11 +148,12 @@ async def _of(client: Client, starter: str, order: str) -> WorkflowHandle[Any, A
         await asyncio.sleep(0.2)
 
 
-async def _done_s(handle: WorkflowHandle[Any, Any]) -> float:
+async def _began_and_done_s(handle: WorkflowHandle[Any, Any]) -> tuple[float, float]:
+    """When it began, in Unix time, and the seconds that it took."""
     await asyncio.wait_for(handle.result(), LIMIT_S)
     seen = await handle.describe()
     assert seen.close_time is not None
-    return round((seen.close_time - seen.start_time).total_seconds(), 3)
+    return seen.start_time.timestamp(), round((seen.close_time - seen.start_time).total_seconds(), 3)
 
 
 def _input(order: str) -> dict[str, Any]:
@@ -152,13 +180,15 @@ def _by_schedule(ours: Release, order: str) -> None:
 START = {"api": lambda ours, order: ours.place(order), "cli": _by_cli, "schedule": _by_schedule}
 
 
-def _scale_up(hand: Release) -> None:
+def _scale_up(hand: Release) -> float:
+    """The Unix time when it was done."""
     for pool in POOLS:
         path = f"{hand.base}/apis/apps/v1/namespaces/{hand.namespace}/deployments/{NAME}-{pool}/scale"
         kind = {"content-type": "application/merge-patch+json"}
         request = urllib.request.Request(path, method="PATCH", data=b'{"spec":{"replicas":1}}', headers=kind)
         with urllib.request.urlopen(request, timeout=15):
             pass
+    return time.time()
 
 
 def proceed(pairs: int, record: Record) -> None:
@@ -176,7 +206,7 @@ def proceed(pairs: int, record: Record) -> None:
 def summary(record: Record) -> str:
     """The recorded pairs as a table in Markdown."""
     head = ["started by", "pairs", "woken, s: median (min-max)", "by hand, s: median (min-max)"]
-    head += ["difference, s: median, 95 %, max"]
+    head += ["difference, s: median, 95 %, max", "both pods wanted, s: median, max", "by hand, s"]
     rows = []
     for starter in STARTERS:
         if len(lines := record.lines(starter=starter)) > 1:
@@ -184,7 +214,11 @@ def summary(record: Record) -> str:
             above = [line["woken_s"] - line["by_hand_s"] for line in lines]
             spread = f"{median(above):.2f}, {quantiles(above, n=20, method='inclusive')[-1]:.2f}, {max(above):.2f}"
             both = [f"{median(each):.2f} ({min(each):.2f}-{max(each):.2f})" for each in (woken, hand)]
-            rows.append([starter, str(len(lines)), *both, spread])
+            keys = ("wanted_s", "by_hand_wanted_s")
+            wanted = [
+                f"{median(each):.2f}, {max(each):.2f}" for each in ([line[key] for line in lines] for key in keys)
+            ]
+            rows.append([starter, str(len(lines)), *both, spread, *wanted])
     table = "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
     return f"{table}\n\n{record.footnote()}"
 
