@@ -1,8 +1,9 @@
 """How soon are enough replicas wanted for a burst? `FLEET_TEST_CLUSTER=build python -m benchmarks.burst --until 5`
 
 500 activities of a second on one pod with 10 slots, at most 20 pods, the default policy; counted pods (counted/pods.py)
-and our operator. In turn the service time is known from some activities before, or not. Each trial has two controls
-beside it, one after the other and in changing order: as many pods as the formula wants, and 20, there from the start.
+and our operator. In turn the service time is known from some activities before, or not: then the first that end tell it.
+Each trial has two controls beside it, one after the other and in changing order: as many pods as the formula wants for
+activities of a second, and 20, which it wants while nobody knows how long they take; all there from the start.
 
     --until N   go on until N trials of each kind are recorded in results/burst.jsonl
     --summary   print what is recorded
@@ -29,7 +30,7 @@ from tests.parts.grpc_proxy import Proxy
 
 RELEASE = "burst"
 BURST, SERVICE_S, CALLERS = 500, 1.0, 10
-MOST, MAX_WAIT_S, BACKLOG_PER_REPLICA = 20, 5, 20
+MOST, MAX_WAIT_S = 20, 5
 SPEC = {"taskTypes": ["activity"], "minReplicas": 1, "maxReplicas": MOST, "maxWaitSeconds": MAX_WAIT_S}
 BEFORE = [[SERVICE_S] * 3] * 20
 FADED_S = 20.0
@@ -40,12 +41,8 @@ LIMIT_S = 180.0
 KINDS = ("known", "unknown")
 
 
-def formula(service_time: str) -> int:
-    """Replicas that the documentation promises for what waits beside one full pod."""
-    backlog = BURST - SLOTS
-    if service_time == "known":
-        return min(MOST, math.ceil(backlog * min(1.0, SERVICE_S / MAX_WAIT_S) / SLOTS))
-    return min(MOST, math.ceil(backlog / BACKLOG_PER_REPLICA))
+FORMULA = math.ceil((BURST - SLOTS) * SERVICE_S / MAX_WAIT_S / SLOTS)
+"""Replicas that the documentation promises for what waits beside one full pod, when the service time is known."""
 
 
 async def burst(pods: CountedPods, pool: str) -> tuple[float, float]:
@@ -75,7 +72,7 @@ async def subject(at: Place, pods: CountedPods, asked: Proxy, service_time: str)
     pods.check()
     changes = pods.replicas[pool][before - 1 :]
     grown = [at_s for (_, was), (at_s, now) in pairwise(changes) if now > was]
-    enough = [at_s for at_s, now in changes[1:] if now >= formula(service_time)]
+    enough = [at_s for at_s, now in changes[1:] if now >= FORMULA]
     events = await asyncio.to_thread(at.events, pool)
     await _empty(at, pods, pool)
     return {
@@ -106,9 +103,9 @@ async def control(at: Place, pods: CountedPods, replicas: int) -> float:
 
 async def trial(at: Place, pods: CountedPods, asked: Proxy, service_time: str, turn: int) -> dict[str, Any]:
     """A burst and its controls, whose order changes with `turn`."""
-    wanted, result = formula(service_time), dict[str, Any]()
+    result = dict[str, Any]()
     # None is the subject; the others are controls.
-    parts: list[int | None] = [None, *dict.fromkeys((wanted, MOST))]
+    parts: list[int | None] = [None, FORMULA, MOST]
     drained: dict[int | None, float] = {}
     with busy() as cpu:
         for part in parts[turn % len(parts) :] + parts[: turn % len(parts)]:
@@ -119,9 +116,9 @@ async def trial(at: Place, pods: CountedPods, asked: Proxy, service_time: str, t
                 drained[part] = await control(at, pods, part)
     return {
         "service_time": service_time,
-        "formula": wanted,
+        "formula": FORMULA,
         **result,
-        "control_drained_s": drained[wanted],
+        "control_drained_s": drained[FORMULA],
         "control_most_drained_s": drained[MOST],
         "order": turn % len(parts),
         "cpu_percent": round(cpu.percent),
@@ -155,22 +152,8 @@ async def _proceed(at: Place, asked: Proxy, until: int, record: Record) -> None:
 
 def summary(record: Record) -> str:
     """The recorded trials as a table in Markdown; times: min / median / max."""
-    head = [
-        "service time",
-        "n",
-        "wanted after, s",
-        "replicas wanted then (formula)",
-        "as many as that after, s",
-        "peak",
-        "added after the end",
-    ]
-    head += [
-        "drained, s",
-        "same pods from the start, s",
-        "ratio",
-        "20 from the start, s",
-        "calls to Temporal in 60 s",
-    ]
+    head = ["service time", "n", "wanted after, s", "replicas wanted then", "peak", "added after the end", "drained, s"]
+    head += [f"{FORMULA} pods from the start, s", f"{MOST}, s", "ratio", "calls to Temporal in 60 s"]
     rows = [[kind, *_row(lines)] for kind in KINDS if (lines := record.lines(service_time=kind))]
     table = "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
     return f"{table}\n\n{record.footnote()}"
@@ -181,17 +164,17 @@ def _row(lines: list[dict[str, Any]]) -> list[str]:
         return spread([line[key] for line in lines if line.get(key) is not None])
 
     calls = sum((Counter(line["calls_in_60_s"]) for line in lines), Counter[str]())
+    ratios = [line["drained_s"] / line[f"control_{'most_' * (line['peak'] == MOST)}drained_s"] for line in lines]
     return [
         str(len(lines)),
         of("wanted_s"),
-        f"{of('wanted_first')} ({lines[0]['formula']})",
-        of("enough_s"),
+        of("wanted_first"),
         of("peak"),
         str(sum(line["added_late"] for line in lines)),
         of("drained_s"),
         of("control_drained_s"),
-        spread([round(line["drained_s"] / line["control_drained_s"], 2) for line in lines]),
         of("control_most_drained_s"),
+        spread([round(ratio, 2) for ratio in ratios]),
         ", ".join(f"{method} {count / len(lines):.0f}" for method, count in calls.most_common()),
     ]
 
