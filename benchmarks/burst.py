@@ -1,9 +1,9 @@
 """How soon are enough replicas wanted for a burst? `FLEET_TEST_CLUSTER=build python -m benchmarks.burst --until 5`
 
 500 activities of a second on one pod with 10 slots, at most 20 pods, the default policy; counted pods (counted/pods.py)
-and our operator. In turn the service time is known from some activities before, or not: then the first that end tell it.
-Each trial has two controls beside it, one after the other and in changing order: as many pods as the formula wants for
-activities of a second, and 20, which it wants while nobody knows how long they take; all there from the start.
+and our operator. In turn the service time is known from some activities before, or not: then the first that end tell
+it. Each trial has two controls beside it, one after the other and in changing order: as many pods as the formula wants
+for activities of a second, and 20, which it wants while nobody knows how long they take; all there from the start.
 
     --until N   go on until N trials of each kind are recorded in results/burst.jsonl
     --summary   print what is recorded
