@@ -153,7 +153,12 @@ async def _proceed(at: Place, asked: Proxy, until: int, record: Record) -> None:
 def summary(record: Record) -> str:
     """The recorded trials as a table in Markdown; times: min / median / max."""
     head = ["service time", "n", "wanted after, s", "replicas wanted then", "peak", "added after the end", "drained, s"]
-    head += [f"{FORMULA} pods from the start, s", f"{MOST}, s", "ratio", "calls to Temporal in 60 s"]
+    head += [
+        f"{FORMULA} pods from the start, s",
+        f"{MOST}, s",
+        f"ratio to {FORMULA} ({MOST} if wanted)",
+        "calls to Temporal in 60 s",
+    ]
     rows = [[kind, *_row(lines)] for kind in KINDS if (lines := record.lines(service_time=kind))]
     table = "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
     return f"{table}\n\n{record.footnote()}"

@@ -58,10 +58,10 @@ async def _proceed(at: Place, asked: Mapping[str, Proxy], until: int, record: Re
         await asyncio.sleep(SETTLED_S)
         while len(record.lines()) < until:
             line = {"calls": await _window(pods, asked), "types": len(TYPES)}
+            for work in (held, stream):
+                assert not work.done(), work
             record.add(line)
             print(line, flush=True)
-            if stream.done():
-                stream.result()
         for work in (held, stream):
             work.cancel()
 

@@ -130,7 +130,8 @@ def _scales(release: Release) -> Callable[[], list[float]]:
             for line in file:
                 about = (event := json.loads(line)).get("objectRef", {})
                 scale = (about.get("namespace"), about.get("subresource")) == (release.namespace, "scale")
-                if scale and event["verb"] == "patch" and "dryRun" not in event["requestURI"]:
+                ours = event["user"]["username"].startswith(f"system:serviceaccount:{release.namespace}:")
+                if scale and ours and event["responseStatus"]["code"] < 300 and "dryRun" not in event["requestURI"]:
                     first.setdefault(about["name"], datetime.fromisoformat(event["stageTimestamp"]).timestamp())
         assert len(first) == len(POOLS), f"scaled: {sorted(first)}"
         return list(first.values())

@@ -3,7 +3,7 @@
 It keeps each queue at the number of processes wanted, like a Deployment: a process that ends by itself is replaced (at
 once after a clean end, with a growing pause after a crash), one that is told to go drains first and is not waited for.
 A worker that refuses its configuration ends the whole fleet with that worker's own words, since starting it again
-could not help.
+could not help; but not over its port, which is chosen anew.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from app.core.config import Settings
 from app.core.config.resolve import scaling_settings, worker_settings
 from app.core.config.worker import RELEASE_S
 from app.core.exit import ExitCode
-from app.core.ports import check_free, free_port
+from app.core.ports import free_port
 from app.local.children import Child, Children
 from app.scaling.demand import Demand
 from app.scaling.fleet import Pool
@@ -37,6 +37,7 @@ HOST = "127.0.0.1"
 WORKER_STAGE = 1
 """Workers stop after the API and before Temporal."""
 CRASH_PAUSE_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+PORT_SETTING = "temporal.worker.health_port"
 POLLS_S = 1.5
 """Of a drain for open polls, at most: here somebody waits for it with a hand on Ctrl-C."""
 HEALTHY_AFTER_S = 60.0
@@ -204,9 +205,9 @@ class ProcessFleet:
         pool.workers.remove(worker)
         if self._stopping:
             return
-        # A pool that has run before is not refused: it met a passing trouble. So did a worker whose port was free when
-        # it was chosen, and is somebody else's by now.
-        lost = check_free({"temporal.worker.health_port": (HOST, worker.port)})
+        # A pool that has run before is not refused: it met a passing trouble. So did a worker that cannot have the port
+        # which was free when it was chosen here.
+        lost = PORT_SETTING in _last_lines(worker.child.log)
         if code in (ExitCode.USAGE, ExitCode.CANNOT_CONNECT) and not (pool.proven or lost):
             if not self.refused.done():
                 self.refused.set_exception(WorkerRefused(_last_lines(worker.child.log)))

@@ -7,7 +7,6 @@ handlers: timers, daemons and handlers of creation or change would put finalizer
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -80,7 +79,7 @@ def registry(objects: Objects, kube: Kube, on_start: Callable[[], None]) -> kopf
 
 async def _keep(kept: dict[str, Body], *, type: str | None, name: str, body: kopf.Body, **_: Any) -> None:
     if type != "DELETED":
-        kept[name] = slim(copy.deepcopy(dict(body)))
+        kept[name] = slim(dict(body))
     elif name in kept and kept[name]["metadata"].get("uid") == body["metadata"].get("uid"):
         # Not one of the same name that was made since.
         del kept[name]

@@ -27,10 +27,10 @@ INSTANCE_LABEL = "app.kubernetes.io/instance"
 
 
 def slim(body: Body) -> Body:
-    """It, without managedFields and pod template: most of an object, and read by nobody."""
-    body["metadata"].pop("managedFields", None)
-    body.get("spec", {}).pop("template", None)
-    return body
+    """A copy without managedFields and pod template: most of an object, and read by nobody."""
+    unread = ("managedFields", "template")
+    parts = {k: v for k, v in body.items() if k in ("metadata", "spec") and v}  # a bad spec is that object's trouble
+    return {**body, **{k: {n: x for n, x in dict(v).items() if n not in unread} for k, v in parts.items()}}
 
 
 def read_status(body: Body, deployment: Body) -> Body:

@@ -120,12 +120,12 @@ def _wants(pool: Pool, demand: Demand, *, asks: bool) -> list[Want]:
     # Sleepers before the others would be all that a thousand of them leave time for: all but the urgent take turns.
     rank, every_s = (0 if urgent else 1), (URGENT_S if urgent or asleep else CALM_S)
     # Activities show in the slots in use, workflow tasks of milliseconds in how many end a second.
-    works = [(t.used_slots or 0) + (t.processed_per_s or 0.0) for t in demand.types]
+    works = (None if t.processed_per_s is None else (t.used_slots or 0) + t.processed_per_s for t in demand.types)
     return [Want(rank, demand.task_queue, t.task_type, every_s, w) for t, w in zip(demand.types, works, strict=True)]
 
 
 def _pressed(t: TypeDemand) -> bool:
-    full = t.used_slots is None or 0 < 0.9 * (t.total_slots or 0) <= t.used_slots
+    full = t.used_slots is None or 0 < 0.9 * (t.total_slots or 0) <= t.used_slots  # or nearly
     return full or bool(t.backlog) or t.rate_limited
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Container
 from dataclasses import dataclass
 from datetime import timedelta
@@ -335,11 +336,27 @@ class TestQuestions:
             client, name, clock = await connect(temporal_address), new_queue(), Clock()
             statistics = Statistics(Asking(timeout_s=5, clock=clock))
 
-            async def asked(after_s: float, work: float) -> bool:
+            async def asked(after_s: float, work: float | None) -> bool:
                 clock.now += after_s
                 return bool(await statistics.refresh(client, [Want(1, name, "activity", 30, work)]))
 
-            assert [await asked(0, 20), await asked(35, 1), await asked(6, 16), await asked(6, 17)] == [1, 1, 0, 1]
+            assert [await asked(0, 20), await asked(35, 1), await asked(6, 20), await asked(6, 22)] == [1, 1, 0, 1]
+            assert [await asked(35, None), await asked(6, 22), await asked(6, 40)] == [1, 0, 1], "unknown is not 0"
+
+        asyncio.run(run())
+
+    def test_more_urgent_queues_than_the_budget_serves_leave_a_turn_to_the_others(self, temporal_address: str) -> None:
+        async def run() -> None:
+            client, clock = await connect(temporal_address), Clock()
+            statistics = Statistics(Asking(per_s=2, timeout_s=5, clock=clock))
+            wanted = [Want(rank, new_queue(), "activity", 5) for rank in (0,) * 16 + (1,) * 4]
+            asked = Counter[str]()
+            for _ in range(8):
+                clock.now += 3
+                asked.update(await statistics.refresh(client, wanted))
+            counts = [asked[want.task_queue] for want in wanted]
+            assert min(counts) >= 1, counts
+            assert sum(counts[:16]) > 2 * sum(counts[16:]), counts
 
         asyncio.run(run())
 

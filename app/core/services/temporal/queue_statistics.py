@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice, takewhile
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from temporalio.api.enums.v1 import TaskQueueType
@@ -27,14 +28,14 @@ GROWN = 1.5  # times the work at the last question, and a task more, is news and
 
 
 class Want(NamedTuple):
-    """Statistics that are wanted: one task type of a queue, not older than `every_s`. Lower ranks are asked first."""
+    """Statistics that are wanted: one task type of a queue, not older than `every_s`. Rank 0 is urgent, 1 is not."""
 
     rank: int
     task_queue: str
     task_type: str
     every_s: float
-    work: float = 0.0
-    """How much its workers say they have to do, in any unit; when that grows, it is asked at once."""
+    work: float | None = None
+    """How much its workers have to do, in any unit, where they say so; when that grows, it is asked at once."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -47,7 +48,7 @@ class Answer(NamedTuple, Generic[T]):
     at: float
     stats: T | str
     work: float
-    """Of that time, or half of what it was before: one low sample must not make the next high one news."""
+    """Of that time, but not much less than before: one low sample must not make the next high one news."""
     chance: float
     """From 0 to 1; drawn once, as each look would else draw anew until it asks."""
 
@@ -56,14 +57,17 @@ def turn(want: Want, last: Answer[Any] | None) -> tuple[int, float]:
     """Rank and time of the next question."""
     if last is None:
         return want.rank, -math.inf
-    news = want.work > GROWN * last.work + 1
+    news = want.work is not None and want.work > GROWN * last.work + 1
     every_s = min(want.every_s, AGAIN_S) if news or isinstance(last.stats, str) else want.every_s
     return 0 if news else want.rank, last.at + every_s * (1 + JITTER * last.chance)
 
 
 def answered(want: Want, last: Answer[T] | None, now: float, stats: T | str, chance: float) -> Answer[T]:
     """What is kept of an answer; `last`: of the one before."""
-    return Answer(now, stats, max(want.work, last.work / 2 if last else 0.0), chance)
+    before = last.work if last else 0.0
+    # What was asked for in vain stays news.
+    told = None if isinstance(stats, str) else want.work
+    return Answer(now, stats, before if told is None else max(told, before / GROWN), chance)
 
 
 class Statistics:
@@ -76,11 +80,13 @@ class Statistics:
     async def refresh(self, client: Client, wanted: Sequence[Want]) -> set[str]:
         """Ask for what is too old, as far as the budget goes; in a rank first for what has waited longest.
 
-        The task queues that were asked for.
+        Rank 0 has three of four calls where there is not one for all. The task queues that were asked for.
         """
         now, gate = self._asking.clock(), asyncio.Semaphore(AT_ONCE)
-        due = sorted((*turn(want, self.answers.get(want.key)), want) for want in wanted)
-        asked = [want for _, at, want in due if at <= now and self._asking.take()]
+        turns = sorted((*turn(want, self.answers.get(want.key)), want.key, want) for want in wanted)
+        due = [(rank, want) for rank, at, _, want in turns if at <= now]
+        order = _mixed([want for rank, want in due if rank == 0], [want for rank, want in due if rank])
+        asked = list(takewhile(lambda _: self._asking.take(), order))
         answers = await asyncio.gather(*(self._ask(client, gate, want.task_queue, want.task_type) for want in asked))
         new = [(want, stats) for want, stats in zip(asked, answers, strict=True) if stats is not None]
         for want, stats in new:
@@ -99,6 +105,12 @@ class Statistics:
             return await self._asking.attempt(_describe(client, task_queue, kind), "DescribeTaskQueue")
         finally:
             gate.release()
+
+
+def _mixed(urgent: Sequence[Want], others: Sequence[Want]) -> Iterator[Want]:
+    first, second = iter(urgent), iter(others)
+    while some := [*islice(first, 3), *islice(second, 1)]:
+        yield from some
 
 
 async def _describe(client: Client, task_queue: str, kind: str) -> TaskQueueStats:
