@@ -17,7 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from benchmarks.scaling.experiments import CONTROL, EXPERIMENTS, burst
+from benchmarks.scaling.experiments import CONTROL, CONTROL_QUIET, EXPERIMENTS, burst
 from benchmarks.scaling.run import quantile
 
 MEASURED = Path(__file__).with_name("measured.json")
@@ -75,7 +75,7 @@ def calibrate(measured: dict[str, Any], share: float = 1.0) -> list[Row]:
     scalers = dict.fromkeys(figure["scaler"] for figure in measured["figures"])
     for scaler in scalers:
         for experiment, runs in EXPERIMENTS.items():
-            if scaler != CONTROL or experiment is burst:
+            if scaler not in (CONTROL, CONTROL_QUIET) or experiment is burst:
                 _sample(samples, scaler, experiment, max(3, round(runs * share)))
     rows = [_row(figure, samples[figure["scaler"], figure["figure"]]) for figure in measured["figures"]]
     return rows + _pinned(measured, max(3, round(60 * share)))
@@ -94,7 +94,7 @@ def _pinned(measured: dict[str, Any], runs: int) -> list[Row]:
     moments = {one["scaler"]: one["median"] for one in measured["figures"] if one["figure"] == _PINNED}
     rows = []
     for one in measured["figures"]:
-        if one["figure"] == "burst, drained" and one["scaler"] in moments:
+        if one["figure"] == "burst, drained" and one["scaler"].startswith("KEDA"):
             at = moments[one["scaler"]]
             drained = [burst(one["scaler"], run, at)["burst, drained"] for run in range(runs)]
             rows.append(_row({**one, "figure": f"{one['figure']}, sync at {at:g} s"}, drained))
