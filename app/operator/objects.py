@@ -46,7 +46,8 @@ async def _put_right(known: dict[str, Body], listing: Awaitable[list[Body]]) -> 
     before = dict(known)
     listed = {body["metadata"]["name"]: body for body in await listing}
     for name in before.keys() | listed.keys():
-        if known.get(name) is before.get(name):
+        # What is the same stays where it is in memory, and the list's own is given back as a whole.
+        if known.get(name) is before.get(name) and known.get(name) != listed.get(name):
             known.pop(name, None)
             if name in listed:
                 known[name] = listed[name]

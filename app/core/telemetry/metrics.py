@@ -1,70 +1,99 @@
 """The autoscaler's own metrics. What is unknown has no series: a 0 would look like a calm queue, a NaN spoil every sum.
 
-The last success is a time, not an age: it ages on when the loop hangs. Rejected: one gauge of replicas with a `state`.
+The last success is a time, not an age: it ages on when the loop hangs. Series are made when somebody asks for them, as
+fifteen objects of the library for each of a thousand pools took 12 MB and a tenth of a look. Rejected: one gauge of
+replicas with a `state`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-_POOL, _TYPE = ("task_queue",), ("task_queue", "task_type")
-DESIRED = Gauge("fleet_operator_desired_replicas", "Replicas that the last decision wants.", _POOL)
-CURRENT = Gauge("fleet_operator_current_replicas", "Replicas that were wanted before it.", _POOL)
-READY = Gauge("fleet_operator_ready_replicas", "Replicas that can take work.", _POOL)
-SUCCESS = Gauge("fleet_operator_last_success_timestamp_seconds", "Last decision on known demand, applied.", _POOL)
-DECISIONS = Counter("fleet_operator_scale_decisions", "Decisions.", ("task_queue", "direction", "reason"))
 LATE = Histogram(
     "fleet_operator_look_lag_seconds",
     "From when a look was due until it began.",
     buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
 )
-OF_TYPE = {
-    "backlog": Gauge("fleet_operator_backlog_tasks", "Tasks that wait for a worker.", _TYPE),
-    "backlog_age_s": Gauge("fleet_operator_backlog_age_seconds", "Wait of the oldest of them.", _TYPE),
-    "stats_age_s": Gauge("fleet_operator_statistics_age_seconds", "Since Temporal was asked for both.", _TYPE),
-    "used_slots": Gauge("fleet_operator_used_slots", "Slots in use, in workers that do not drain.", _TYPE),
-    "total_slots": Gauge("fleet_operator_capacity_slots", "All slots of these workers.", _TYPE),
+_PREFIX, _POOL, _TYPE = "fleet_operator", ("task_queue",), ("task_queue", "task_type")
+_REPLICAS = {
+    "desired_replicas": "Replicas that the last decision wants.",
+    "current_replicas": "Replicas that were wanted before it.",
+    "ready_replicas": "Replicas that can take work.",
+}
+_OF_TYPE = {
+    "backlog": ("backlog_tasks", "Tasks that wait for a worker."),
+    "backlog_age_s": ("backlog_age_seconds", "Wait of the oldest of them."),
+    "stats_age_s": ("statistics_age_seconds", "Since Temporal was asked for both."),
+    "used_slots": ("used_slots", "Slots in use, in workers that do not drain."),
+    "total_slots": ("capacity_slots", "All slots of these workers."),
 }
 
 
-_series = dict[tuple[Any, ...], Any]()
-"""Those that are there, by metric and labels: to look one up in the library costs more than all else of a decision."""
+@dataclass(slots=True)
+class _Pool:
+    replicas: tuple[int, int, int] = (0, 0, 0)
+    types: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    succeeded_at: float | None = None
+    decisions: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+_pools = dict[str, _Pool]()
 
 
 def record(task_queue: str, replicas: tuple[int, int, int], reason: str, types: Mapping[str, object]) -> None:
     """Publish one applied decision.
 
-    `replicas` wanted from now on, wanted before, and ready; `types`: objects with the attributes of OF_TYPE, by task
+    `replicas` wanted from now on, wanted before, and ready; `types`: objects with the attributes of _OF_TYPE, by task
     type, where None is unknown.
     """
-    desired, current, _ = replicas
-    for gauge, count in zip((DESIRED, CURRENT, READY), replicas, strict=True):
-        _child(gauge, task_queue).set(count)
-    direction = "up" if desired > current else "down" if desired < current else "none"
-    _child(DECISIONS, task_queue, direction, reason).inc()
-    for task_type, demand in types.items():
-        known: dict[str, float] = {name: n for name in OF_TYPE if (n := getattr(demand, name)) is not None}
-        for name in OF_TYPE.keys() - known.keys():
-            if _series.pop((OF_TYPE[name], task_queue, task_type), None):
-                OF_TYPE[name].remove(task_queue, task_type)
-        for name, value in known.items():
-            _child(OF_TYPE[name], task_queue, task_type).set(value)
-        if known:
-            _child(SUCCESS, task_queue).set(time.time())
+    pool = _pools.setdefault(task_queue, _Pool())
+    desired, current, _ = pool.replicas = replicas
+    pool.types = {kind: tuple(getattr(demand, name) for name in _OF_TYPE) for kind, demand in types.items()}
+    pool.decisions["up" if desired > current else "down" if desired < current else "none", reason] += 1
+    if any(value is not None for values in pool.types.values() for value in values):
+        pool.succeeded_at = time.time()
 
 
 def forget(task_queue: str) -> None:
     """Remove the series of a pool that is gone, lest its last success look like a hanging loop."""
-    for metric, queue, *others in [key for key in _series if key[1] == task_queue]:
-        metric.remove(queue, *others)
-        del _series[metric, queue, *others]
+    _pools.pop(task_queue, None)
 
 
-def _child(metric: Any, *labels: str) -> Any:
-    if (child := _series.get((metric, *labels))) is None:
-        child = _series[metric, *labels] = metric.labels(*labels)
-    return child
+class _Decisions(Collector):
+    def collect(self) -> Iterator[Metric]:
+        # In the thread of whoever asks: each pool's parts are replaced, and not changed, but for the counts.
+        pools = list(_pools.items())
+        for place, (name, text) in enumerate(_REPLICAS.items()):
+            gauge = GaugeMetricFamily(f"{_PREFIX}_{name}", text, labels=_POOL)
+            for queue, pool in pools:
+                gauge.add_metric((queue,), pool.replicas[place])
+            yield gauge
+        for place, (name, text) in enumerate(_OF_TYPE.values()):
+            gauge = GaugeMetricFamily(f"{_PREFIX}_{name}", text, labels=_TYPE)
+            for queue, pool in pools:
+                for kind, values in pool.types.items():
+                    if (value := values[place]) is not None:
+                        gauge.add_metric((queue, kind), value)
+            yield gauge
+        text = "Last decision on known demand, applied."
+        success = GaugeMetricFamily(f"{_PREFIX}_last_success_timestamp_seconds", text, labels=_POOL)
+        decisions = CounterMetricFamily(
+            f"{_PREFIX}_scale_decisions", "Decisions.", labels=("task_queue", "direction", "reason")
+        )
+        for queue, pool in pools:
+            if pool.succeeded_at is not None:
+                success.add_metric((queue,), pool.succeeded_at)
+            for (direction, reason), count in dict(pool.decisions).items():
+                decisions.add_metric((queue, direction, reason), count)
+        yield success
+        yield decisions
+
+
+REGISTRY.register(_Decisions())
