@@ -15,6 +15,7 @@ import asyncio
 import json
 import os
 import random
+import subprocess
 import sys
 import tempfile
 import threading
@@ -49,20 +50,30 @@ class Woken:
 
     def __init__(self, cluster: Cluster) -> None:
         self.at: dict[str, float] = {}
-        watch = ("get", "deployments", "--watch", "--output", _COLUMNS)
-        self._process = cluster.start_kubectl(*watch, namespace=NAMESPACE)
+        self._cluster = cluster
+        self._process = self._watch()
+        self._ended = False
         threading.Thread(target=self._read, daemon=True).start()
 
+    def _watch(self) -> subprocess.Popen[str]:
+        watch = ("get", "deployments", "--watch", "--output", _COLUMNS)
+        return self._cluster.start_kubectl(*watch, namespace=NAMESPACE)
+
     def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            name, _, number = line.strip().partition(" ")
-            if number not in ("", "0"):
-                self.at.setdefault(name.removeprefix(f"{RELEASE}-"), time.monotonic())
+        while not self._ended:
+            assert self._process.stdout is not None
+            for line in self._process.stdout:
+                name, _, number = line.strip().partition(" ")
+                if number not in ("", "0"):
+                    self.at.setdefault(name.removeprefix(f"{RELEASE}-"), time.monotonic())
+            # The API server ends a watch when it likes; what woke meanwhile is told by the next one's list.
+            time.sleep(0.2)
+            if not self._ended:
+                self._process = self._watch()
 
     def kill(self) -> None:
+        self._ended = True
         self._process.kill()
-        self._process.wait()
 
 
 async def detect(address: str, woken: Woken, workers: Workers, queues: list[str], *, activities: bool) -> list[float]:
