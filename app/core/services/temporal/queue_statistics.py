@@ -48,7 +48,7 @@ class Answer(NamedTuple, Generic[T]):
     at: float
     stats: T | str
     work: float
-    """Of that time, but not much less than before: one low sample must not make the next high one news."""
+    """Of that time, but neither much more nor much less than before: a low sample must not make the next one news."""
     chance: float
     """From 0 to 1; drawn once, as each look would else draw anew until it asks."""
 
@@ -67,7 +67,8 @@ def answered(want: Want, last: Answer[T] | None, now: float, stats: T | str, cha
     before = last.work if last else 0.0
     # What was asked for in vain stays news.
     told = None if isinstance(stats, str) else want.work
-    return Answer(now, stats, before if told is None else max(told, before / GROWN), chance)
+    # A jump stays news for some questions: its backlog may come after its first work.
+    return Answer(now, stats, before if told is None else min(max(told, before / GROWN), GROWN * before + 1), chance)
 
 
 class Statistics:
