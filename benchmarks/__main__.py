@@ -37,7 +37,7 @@ ON_A_CLUSTER = (
     "busy_queue --until 1",
     "busy_queue --until 1 --default-idle",
     "scale_downs --until 100",
-    "calls --until 3",
+    "calls --until 5",
     "thousand_pools",
 )
 
