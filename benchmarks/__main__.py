@@ -3,7 +3,7 @@
 Each goes on from what benchmarks/results has of it, so this may be stopped and started at any time (hand_over, sandbox,
 visibility_lag and thousand_pools take some minutes, and are made anew); all together take a day. Those that need a
 cluster build one here, and only when FLEET_TEST_CLUSTER=build says so. Nothing else should run beside them.
-`python -m benchmarks --list` prints their commands; each has its --summary.
+`python -m benchmarks --list` prints their commands; all but sandbox have a --summary.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ ANYWHERE = (
 ON_A_CLUSTER = (
     "operator_cycles --until 200",
     "rollouts --until 25",
-    "zero --until 20",
-    "burst --until 5",
+    "zero --until 7",
+    "burst --until 3",
     "busy_queue --until 1",
     "busy_queue --until 1 --default-idle",
     "scale_downs --until 100",

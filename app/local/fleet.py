@@ -207,8 +207,8 @@ class ProcessFleet:
             return
         # A pool that has run before is not refused: it met a passing trouble. So did a worker that cannot have the port
         # which was free when it was chosen here.
-        lost = PORT_SETTING in _last_lines(worker.child.log)
-        if code in (ExitCode.USAGE, ExitCode.CANNOT_CONNECT) and not (pool.proven or lost):
+        refuses = code in (ExitCode.USAGE, ExitCode.CANNOT_CONNECT) and not pool.proven
+        if refuses and PORT_SETTING not in _last_lines(worker.child.log):
             if not self.refused.done():
                 self.refused.set_exception(WorkerRefused(_last_lines(worker.child.log)))
             return

@@ -29,8 +29,8 @@ INSTANCE_LABEL = "app.kubernetes.io/instance"
 def slim(body: Body) -> Body:
     """A copy without managedFields and pod template: most of an object, and read by nobody."""
     unread = ("managedFields", "template")
-    parts = {k: v for k, v in body.items() if k in ("metadata", "spec") and v}  # a bad spec is that object's trouble
-    return {**body, **{k: {n: x for n, x in dict(v).items() if n not in unread} for k, v in parts.items()}}
+    parts = {k: {n: x for n, x in v.items() if n not in unread} for k, v in body.items() if isinstance(v, dict)}
+    return {**body, **parts}
 
 
 def read_status(body: Body, deployment: Body) -> Body:

@@ -22,7 +22,7 @@ from app.core.services.temporal.asking import Asking
 
 T = TypeVar("T")
 AT_ONCE = 8  # the first touch of a queue loads its partitions; not those of a whole fleet in one moment
-AGAIN_S = 5.0  # what failed is asked again
+AGAIN_S = 5.0  # what failed, or is news, is asked again; the server caches its answer for so long
 JITTER = 0.15  # of an interval: queues that were asked together do not stay together
 GROWN = 1.5  # times the work at the last question, and a task more, is news and not noise
 
@@ -35,7 +35,7 @@ class Want(NamedTuple):
     task_type: str
     every_s: float
     work: float | None = None
-    """How much its workers have to do, in any unit, where they say so; when that grows, it is asked at once."""
+    """How much its workers have to do, in any unit, where they say so; when that grows, AGAIN_S is enough."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -84,8 +84,8 @@ class Statistics:
         Rank 0 has three of four calls where there is not one for all. The task queues that were asked for.
         """
         now, gate = self._asking.clock(), asyncio.Semaphore(AT_ONCE)
-        turns = sorted((*turn(want, self.answers.get(want.key)), want.key, want) for want in wanted)
-        due = [(rank, want) for rank, at, _, want in turns if at <= now]
+        turns = sorted(((*turn(want, self.answers.get(want.key)), want) for want in wanted), key=lambda each: each[:2])
+        due = [(rank, want) for rank, at, want in turns if at <= now]
         order = _mixed([want for rank, want in due if rank == 0], [want for rank, want in due if rank])
         asked = list(takewhile(lambda _: self._asking.take(), order))
         answers = await asyncio.gather(*(self._ask(client, gate, want.task_queue, want.task_type) for want in asked))
