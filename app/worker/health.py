@@ -61,13 +61,13 @@ class WorkerState:
     def ready(self) -> tuple[bool, str]:
         if self.phase != "running":
             return False, f"{self.phase}{': ' + self.problem if self.problem else ''}"
+        reasons = [f"queue {queue} has no worker: {why}" for queue, why in dict(self.down).items()]
+        reasons += [f"queue {queue} gets no work: {why}" for queue, why in dict(self.polls_failing).items()]
         silent = time.monotonic() - self.temporal_answered_at
         if silent > SERVER_SILENT_S:
-            return False, f"Temporal has not answered for {silent:.0f} s: {self.problem}"
-        if down := dict(self.down):
-            return False, "; ".join(f"queue {queue} has no worker: {why}" for queue, why in down.items())
-        if failing := dict(self.polls_failing):
-            return False, "; ".join(f"queue {queue} gets no work: {why}" for queue, why in failing.items())
+            reasons.insert(0, f"Temporal has not answered for {silent:.0f} s: {self.problem}")
+        if reasons:
+            return False, "; ".join(reasons)
         return True, f"ok, but {self.note}" if self.note else "ok"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import urllib.request
 import uuid
 from collections.abc import Awaitable, Callable
@@ -104,6 +105,17 @@ def test_a_worker_that_ends_is_started_again_and_works(temporal_address: str, ca
     assert run(temporal_address, body, "lab", "lab-other") in (ExitCode.DRAINED, ExitCode.HANDED_OVER)
     assert "queue lab: its worker ended: no error given. Starting it again in" in caplog.text
     assert "(restart 1 of 3)" in caplog.text
+
+
+def test_readiness_gives_all_reasons_at_once() -> None:
+    state = WorkerState(("lab", "lab-other"), InFlight(), phase="running", temporal_answered_at=time.monotonic() - 60)
+    state.problem = "no route"
+    state.polls_failing = {"lab": "PollWorkflowTaskQueue gets no answer"}
+    state.down = {"lab-other": "it ended"}
+    ready, why_not = state.ready()
+    assert not ready
+    assert "Temporal has not answered for 60 s: no route; queue lab-other has no worker: it ended" in why_not
+    assert "queue lab gets no work: PollWorkflowTaskQueue gets no answer" in why_not
 
 
 def test_restarts_are_counted_by_queue_in_metrics() -> None:
