@@ -128,10 +128,11 @@ class KubernetesFleet:
                 raise RuntimeError(f"deployment {seen.name} was scaled by somebody since it was looked at")
             await self.kube.scale(seen.name, replicas, current["metadata"].get("resourceVersion"))
         except (HTTPError, RuntimeError) as error:
-            seen.said = FAILED, str(error) or repr(error)
-            if isinstance(error, ApiError) and error.response.status_code == 409:
-                # The watch should have told of that. If it fell silent, a list will.
+            if isinstance(error, RuntimeError) or (isinstance(error, ApiError) and error.response.status_code == 409):
+                # Written by somebody since, which is no news. If the watch fell silent, a list tells of it.
                 self.objects.listed_at = 0.0
+            else:
+                seen.said = FAILED, str(error) or repr(error)
             raise
         seen.written = replicas
         if self.objects.deployments.get(seen.name) is current:

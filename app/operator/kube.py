@@ -8,17 +8,15 @@ the status. Never by merge patch: one of an equal value erases the ownership.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from asyncio import Semaphore
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from httpx2 import HTTPStatusError
 from lightkube import ApiError, AsyncClient
 from lightkube.generic_resource import create_namespaced_resource
-from lightkube.models.autoscaling_v1 import ScaleSpec
-from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.operators import exists, not_in
-from lightkube.resources.apps_v1 import Deployment
 from lightkube.types import PatchType
 
 from app.operator.victims import COST, TEMPLATE_LABEL
@@ -45,6 +43,7 @@ class Kube:
 
     client: AsyncClient
     selector: dict[str, Any]  # labels of the objects that this operator may touch
+    lanes: Semaphore = field(default_factory=lambda: Semaphore(20))  # as many writes at once as connections are kept
 
     async def list_pools(self) -> list[Body]:
         """All WorkerPools of this release. Raises CrdMissing."""
@@ -75,9 +74,10 @@ class Kube:
     async def scale(self, deployment: str, replicas: int, version: str | None, *, trial: bool = False) -> None:
         """Make `replicas` the number that is wanted, and ours. A conflict (409) when `version` is not the latest;
         of a trial, which writes nothing, when the number is somebody else's."""
-        metadata = ObjectMeta(name=deployment, namespace=self.client.namespace, resourceVersion=version)
+        metadata = {"name": deployment, "namespace": self.client.namespace, "resourceVersion": version}
         # An apply needs its kind in the body.
-        scale = Deployment.Scale(apiVersion="autoscaling/v1", kind="Scale", metadata=metadata, spec=ScaleSpec(replicas))
+        body = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": metadata, "spec": {"replicas": replicas}}
+        scale: Any = Deployments.Scale.from_dict(body)  # a resource without a list, which lightkube has no type for
         await self.client.apply(scale, deployment, force=not trial, dry_run=trial)
 
     async def foreign_manager(self, deployment: str, live: int) -> str | None:
@@ -103,7 +103,8 @@ class Kube:
 
     async def write_status(self, pool: str, status: Body) -> None:
         """Lay `status` over that of a pool; a key with None is removed."""
-        await self.client.patch(WorkerPools.Status, pool, {"status": status}, patch_type=PatchType.MERGE)
+        async with self.lanes:
+            await self.client.patch(WorkerPools.Status, pool, {"status": status}, patch_type=PatchType.MERGE)
 
     async def emit(self, pool: Body, reason: str, message: str, *, warning: bool = False) -> None:
         """An Event on a pool, as `kubectl describe wp` shows it."""

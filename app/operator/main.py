@@ -40,7 +40,6 @@ log = logging.getLogger("app.operator")
 def main() -> None:
     """Entry point; leaves with 0 after SIGTERM, 2 for wrong settings, 4 without API server or CRD, 1 for the rest."""
     settings = begin("operator")
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
     pulse, at = Pulse(HUNG_S + settings.operator.poll_s), settings.operator
     routes = {"/livez": pulse.probe, "/metrics": process_metrics}
     try:
@@ -74,18 +73,15 @@ async def _operate(settings: Settings, pulse: Pulse) -> NoReturn:
 
     on_signals()
     log.info("scaling the pools of %s in %s", release or "every release", client.namespace)
+    # kopf puts signal handlers of its own in the place of ours, and would scale on while its watches end.
+    handlers = registry(objects, kube, on_signals)
+    # By itself it asks for a user name, and the container's numeric user has none.
+    who, spaces = cast(Any, socket.gethostname()), [client.namespace]
+    kept = kopf.operator(registry=handlers, identity=who, namespaces=spaces, standalone=True, stop_flag=stop)
+    watching = asyncio.create_task(kept)
+    # The watches list everything again: not beside the first look, for a process gives little memory back.
+    await asyncio.sleep(len(objects.pools) / 500)
     looking = asyncio.create_task(autoscaler.run(stop), name="autoscaler")
-    watching = asyncio.create_task(
-        kopf.operator(
-            # kopf puts signal handlers of its own in the place of ours, and would scale on while its watches end.
-            registry=registry(objects, kube, on_signals),
-            namespaces=[client.namespace],
-            standalone=True,
-            stop_flag=stop,
-            # By itself kopf asks for a user name, and the container's numeric user has none.
-            identity=cast(Any, socket.gethostname()),
-        )
-    )
     await asyncio.wait({looking, watching, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
     stop.set()
     ended, _ = await asyncio.wait({looking, watching}, timeout=STOP_S)

@@ -62,6 +62,7 @@ def registry(objects: Objects, kube: Kube, on_start: Callable[[], None]) -> kopf
         # No rights on the cluster's CRDs and namespaces, hence no scanning.
         settings.scanning.disabled = True
         settings.posting.enabled = False
+        settings.queueing.idle_timeout = 0.2  # of the task that each changed object has; by itself 5 s
         settings.watching.server_timeout, settings.watching.client_timeout = 300, 330
         settings.networking.request_timeout, settings.networking.connect_timeout = 15, 5
         on_start()
@@ -80,7 +81,8 @@ def registry(objects: Objects, kube: Kube, on_start: Callable[[], None]) -> kopf
 
 async def _keep(kept: dict[str, Body], *, type: str | None, name: str, body: kopf.Body, **_: Any) -> None:
     if type != "DELETED":
-        kept[name] = slim(dict(body))
+        if kept.get(name) != (told := slim(dict(body))):
+            kept[name] = told
     elif name in kept and kept[name]["metadata"].get("uid") == body["metadata"].get("uid"):
         # Not one of the same name that was made since.
         del kept[name]

@@ -17,6 +17,7 @@ from app.core.config.model import Settings
 from app.core.config.variables import CONFIG_VARIABLE
 from app.core.services.temporal.connection import speaks_tls
 from tests.charts.render import CHART, ENVIRONMENTS, Body, Helm, container, variables
+from tests.operator.process import ALLOCATOR
 
 pytestmark = pytest.mark.charts
 
@@ -175,6 +176,11 @@ def test_the_operator_may_do_what_it_does_and_nothing_else(helm: Helm) -> None:
 def test_there_is_never_more_than_one_operator(helm: Helm) -> None:
     spec = helm.template().of("Deployment")["shop-fleet-operator"]["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_the_operator_that_tests_and_benchmarks_run_has_the_chart_s_allocator(helm: Helm) -> None:
+    operator = helm.template().of("Deployment")["shop-fleet-operator"]
+    assert ALLOCATOR.items() <= variables(operator["spec"]["template"]["spec"]).items()
 
 
 def test_without_the_operator_neither_its_rights_nor_pools_are_there(helm: Helm) -> None:

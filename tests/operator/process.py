@@ -24,6 +24,8 @@ from tests.operator.pool import RELEASE
 
 ACCOUNT = f"{RELEASE}-fleet-operator"
 CHART = ROOT / "charts/worker-fleet"
+ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": "131072"}
+"""As the chart sets it."""
 _RIGHTS = ("ServiceAccount", "Role", "RoleBinding")
 
 
@@ -119,6 +121,7 @@ def operator(config: Path, namespace: str, temporal: str, *python: str, **settin
         "FLEET_OPERATOR__RELEASE": RELEASE,
         "FLEET_OPERATOR__HEALTH_PORT": str(port),
         "FLEET_TEMPORAL__ADDRESS": temporal,
+        **ALLOCATOR,
         **settings,
     }
     # The node is on this machine: no proxy can reach it.

@@ -4,18 +4,21 @@ tests (test_guards.py, tests/cluster/test_control.py): each moment between two o
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, cast
 
 import httpx2
+import kopf
 import pytest
 from lightkube.core.exceptions import ApiError
 
 from app.operator.fleet import KubernetesFleet
 from app.operator.kube import Kube
-from app.operator.objects import Objects
+from app.operator.objects import Objects, _keep
 from app.operator.workerpool import POOL_LABEL
 from app.scaling.demand import Demand, WorkerLoad
 from app.scaling.fleet import Pool
@@ -240,6 +243,7 @@ def test_who_scales_between_look_and_write_is_not_overwritten(server: Server, op
     with pytest.raises(RuntimeError if told else ApiError):
         asyncio.run(operator.look(4, meanwhile=person))
     assert server.replicas == 0
+    assert server.events == [], "the next look tells what it is"
     asyncio.run(operator.look(4, told=told))
     assert (server.replicas, server.status["mode"]) == (0, "Held")
 
@@ -259,6 +263,16 @@ def test_a_write_that_is_refused_for_good_is_shown_once_and_at_every_look(server
     server.denies = None
     asyncio.run(operator.look())
     assert (server.replicas, server.status["reason"]) == (4, "Pinned")
+
+
+def test_what_a_watch_tells_again_stays_where_it_is_in_memory(operator: Operator) -> None:
+    (name,) = operator.objects.pools
+    known = operator.objects.pools[name]
+    keep = partial(_keep, operator.objects.pools, type=None, name=name)
+    asyncio.run(keep(body=kopf.Body(json.loads(json.dumps(known)))))
+    assert operator.objects.pools[name] is known
+    asyncio.run(keep(body=kopf.Body(known | {"spec": {"taskQueue": "orders", "paused": True}})))
+    assert operator.objects.pools[name]["spec"]["paused"]
 
 
 def test_a_pin_to_the_number_that_is_there_is_a_pin(server: Server, operator: Operator) -> None:

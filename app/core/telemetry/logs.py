@@ -7,6 +7,8 @@ import sys
 import time
 
 FORMAT = "%(asctime)s.%(msecs)03dZ %(levelname)-7s %(name)s: %(message)s"
+CHATTY = ("httpx2", "kopf.objects")
+"""Loggers that tell of each call and each event of a watch: their warnings are enough."""
 
 
 def configure(level: str = "INFO") -> None:
@@ -16,6 +18,8 @@ def configure(level: str = "INFO") -> None:
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
 def flush() -> None:

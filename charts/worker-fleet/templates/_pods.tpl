@@ -172,6 +172,9 @@ would win over the variables of all queues, and the grace period would not fit.
   value: 0.0.0.0
 - name: FLEET_OPERATOR__HEALTH_PORT
   value: "8080"
+{{- /* glibc raises it by itself with the first large list, and then keeps what the next ones free. */}}
+- name: MALLOC_TRIM_THRESHOLD_
+  value: "131072"
 {{- end -}}
 
 {{- define "worker-fleet.apiEnv" -}}
