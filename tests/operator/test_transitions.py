@@ -269,9 +269,10 @@ def test_what_a_watch_tells_again_stays_where_it_is_in_memory(operator: Operator
     (name,) = operator.objects.pools
     known = operator.objects.pools[name]
     keep = partial(_keep, operator.objects.pools, type=None, name=name)
-    asyncio.run(keep(body=kopf.Body(json.loads(json.dumps(known)))))
+    again = json.loads(json.dumps(known))
+    asyncio.run(keep(body=kopf.Body(again)))
     assert operator.objects.pools[name] is known
-    asyncio.run(keep(body=kopf.Body(known | {"spec": {"taskQueue": "orders", "paused": True}})))
+    asyncio.run(keep(body=kopf.Body({**again, "spec": {"taskQueue": "orders", "paused": True}})))
     assert operator.objects.pools[name]["spec"]["paused"]
 
 
