@@ -79,6 +79,41 @@ def too_many_requests(cluster: Cluster, namespace: str, token: str) -> Iterator[
         cluster.kubectl("delete", f"flowschema/{namespace}", f"prioritylevelconfiguration/{namespace}")
 
 
+@contextmanager
+def failing_inside(cluster: Cluster, namespace: str) -> Iterator[None]:
+    """The API server answers 500 to whoever scales or tells a status in `namespace`: it asks a webhook that is away."""
+    asked = {"apiVersions": ["*"], "operations": ["UPDATE"], "scope": "Namespaced"}
+    webhook = {
+        "name": "nobody.workerfleet.test",
+        "clientConfig": {"url": "https://127.0.0.1:9/"},
+        "rules": [
+            {**asked, "apiGroups": ["apps"], "resources": ["deployments/scale"]},
+            {**asked, "apiGroups": ["workerfleet.dev"], "resources": ["workerpools/status"]},
+        ],
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+        "failurePolicy": "Fail",
+        "timeoutSeconds": 1,
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+    }
+    kind = "ValidatingWebhookConfiguration"
+    body = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": namespace}}
+    cluster.kubectl("create", "-f", "-", stdin=json.dumps({**body, "webhooks": [webhook]}))
+    try:
+        until(lambda: _fails_inside(cluster, namespace), 60, "a webhook that is asked")
+        yield
+    finally:
+        cluster.kubectl("delete", kind, namespace)
+
+
+def _fails_inside(cluster: Cluster, namespace: str) -> bool:
+    try:
+        cluster.kubectl("scale", "deployments", "--all", "--replicas=9", "--dry-run=server", namespace=namespace)
+    except CommandFailed as error:
+        return "InternalError" in str(error)
+    return False
+
+
 def _connected(cluster: Cluster) -> ssl.SSLSocket:
     known = yaml.safe_load(cluster.kubeconfig.read_text())["clusters"][0]["cluster"]
     context = ssl.create_default_context(cadata=base64.b64decode(known["certificate-authority-data"]).decode())

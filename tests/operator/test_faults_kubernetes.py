@@ -19,7 +19,7 @@ from tests.cluster.client import CommandFailed
 from tests.operator.pool import LABELS, POOL
 
 from .conftest import EAGER, GROWING, Laboratory
-from .faults import Clock, api_server_away, crd_that_checks_nothing, too_many_requests
+from .faults import Clock, api_server_away, crd_that_checks_nothing, failing_inside, too_many_requests
 from .process import Operator, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]  # the first run builds Kubernetes
@@ -88,6 +88,21 @@ def _asks_and_is_refused(lab: Laboratory) -> bool:
 def _per_second(events: list[dict[str, Any]]) -> dict[str, int]:
     seconds = [event["requestReceivedTimestamp"][:19] for event in events]
     return {second: seconds.count(second) for second in seconds}
+
+
+def test_an_api_server_that_fails_inside_is_waited_for(lab: Laboratory) -> None:
+    with adopted(lab) as running:
+        with failing_inside(lab.cluster, lab.namespace):
+            before = len(lab.scalings())
+            lab.start_workflows(10)
+            until(lambda: told(running), 60, "a write that fails")
+            time.sleep(10)
+            assert set(lab.scalings()[before:]) == {500}
+            assert lab.replicas() == 0
+        lab.until_replicas(2)
+        lab.until(desiredReplicas=2, reason="WakeUp")
+        assert lab.scalings().count(200) == 2, "adopted, and scaled once"
+        assert len(told(running)) == 1, running.lines
 
 
 def test_what_somebody_writes_while_the_watch_is_silent_is_not_overwritten(lab: Laboratory) -> None:

@@ -21,7 +21,7 @@ from tests.local.dev_fleet import ROOT
 from tests.parts.grpc_proxy import Proxy
 from tests.parts.relay import Relay, relay
 from tests.parts.temporal import ready, start_server, stop_server
-from tests.scaling.work import connect, start
+from tests.scaling.work import connect, sleep, start
 
 from .conftest import EAGER, Laboratory
 from .process import Operator, until
@@ -32,6 +32,8 @@ LOOKS_S = 12.0
 """A dozen looks: without the fault, one of the first three shrinks."""
 STICKY_S = 10.0
 """So long a worker's cached workflows count as its own: what wakes them up is no backlog."""
+TIMER_S, WAKES_S = 75.0, 15.0
+"""Longer than a queue takes to fall asleep; and twice as long as the statistics take to tell, by docs/scaling.md."""
 Fault = Callable[[Proxy, Relay], AbstractContextManager[object]]
 
 
@@ -144,6 +146,25 @@ def test_work_in_hand_without_a_backlog_keeps_its_replica(lab: Laboratory) -> No
         # What no worker tells of is not known: the replica stays, for the pod that comes after this one.
         stays(lab, 1)
         assert time.monotonic() - killed_at > STICKY_S
+
+
+# The worst case: the worker that has the workflow cached dies without a word, and the server keeps its task for it.
+def test_a_timer_wakes_a_queue_that_sleeps(lab: Laboratory) -> None:
+    lab.create(replicas=1, **EAGER)
+    with lab.operator():
+        with worker(lab.temporal, lab.queue):
+            until(lambda: lab.status().get("slots") == "0/5", 60, "a worker")
+            began = time.monotonic()
+            asyncio.run(_sleep(lab, TIMER_S))
+            lab.until_replicas(0)
+            assert STICKY_S < time.monotonic() - began < TIMER_S
+        stays(lab, 0, began + TIMER_S - 2 - time.monotonic())
+        lab.until_replicas(1, 2 + STICKY_S + WAKES_S)
+        assert (lab.status()["reason"], lab.status()["backlog"]) == ("WakeUp", 1)
+
+
+async def _sleep(lab: Laboratory, seconds: float) -> None:
+    await sleep(await connect(lab.temporal), lab.queue, seconds)
 
 
 async def _start(lab: Laboratory, name: str) -> None:

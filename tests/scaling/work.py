@@ -39,6 +39,15 @@ class Many:
         await asyncio.gather(*(workflow.execute_activity(name, start_to_close_timeout=limit) for _ in range(count)))
 
 
+@workflow.defn(sandboxed=False)
+class Sleeps:
+    """Has nothing to do until its timer fires."""
+
+    @workflow.run
+    async def run(self, seconds: float) -> None:
+        await workflow.sleep(seconds)
+
+
 @activity.defn
 async def quick() -> None:
     await asyncio.sleep(0.05)
@@ -76,7 +85,7 @@ async def pod(
     worker = Worker(
         await connect(address, identity),
         task_queue=queue,
-        workflows=[Many],
+        workflows=[Many, Sleeps],
         activities=[hold, quick],
         max_concurrent_activities=slots,
         max_concurrent_workflow_tasks=4,
@@ -93,6 +102,11 @@ async def pod(
 async def start(client: Client, queue: str, name: str, count: int) -> None:
     """Start a workflow that runs the activity `name` `count` times at once."""
     await client.start_workflow(Many.run, args=[name, count], id=str(uuid.uuid4()), task_queue=queue)
+
+
+async def sleep(client: Client, queue: str, seconds: float) -> None:
+    """Start a workflow that sleeps."""
+    await client.start_workflow(Sleeps.run, seconds, id=str(uuid.uuid4()), task_queue=queue)
 
 
 def new_queue() -> str:
