@@ -27,7 +27,7 @@ def chunk(number: int) -> dict[str, Any]:
     machine = lives(LIVES, STEPS, number=number)
     reasons = {reason.value: machine.reasons[reason] for reason in Reason}
     seconds = round(time.process_time() - began, 1)
-    return {"seed": number, "steps": machine.steps, "cpu_s": seconds, "failures": 0, "reasons": reasons}
+    return {"seed": number, "steps": machine.steps, "cpu_s": seconds, "reasons": reasons}
 
 
 def run(until: int) -> None:

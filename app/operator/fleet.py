@@ -43,6 +43,7 @@ class KubernetesFleet:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     _seen: dict[str, Seen] = field(init=False, default_factory=dict)
     _forbidden: bool = field(init=False, default=False)
+    _conflicts: dict[str, str | None] = field(init=False, default_factory=dict)  # by Deployment: its version then
 
     async def pools(self) -> Sequence[Pool]:
         """Every pool, with what is known of its Deployment."""
@@ -95,7 +96,7 @@ class KubernetesFleet:
 
     async def _look(self, name: str, body: Body, found: Sequence[Body]) -> Seen:
         nobody = Control(Mode.PAUSED, None, f"{len(found) or 'no'} Deployments have the label {POOL_LABEL}={name}")
-        last, spec = self._seen.get(name), PoolSpec.read(body["spec"])
+        last, spec = self._seen.get(name), PoolSpec.read(body.get("spec"))
         seen = Seen(body, spec, found[0] if len(found) == 1 else NOWHERE, nobody)
         # Another object of the same name begins anew.
         seen.told = last.told if last and last.uids == seen.uids else read_status(body, seen.deployment)
@@ -128,9 +129,10 @@ class KubernetesFleet:
                 raise RuntimeError(f"deployment {seen.name} was scaled by somebody since it was looked at")
             await self.kube.scale(seen.name, replicas, current["metadata"].get("resourceVersion"))
         except (HTTPError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) or (isinstance(error, ApiError) and error.response.status_code == 409):
-                # Written by somebody since, which is no news. If the watch fell silent, a list tells of it.
-                self.objects.listed_at = 0.0
+            version, known = seen.deployment["metadata"].get("resourceVersion"), self._conflicts.get(seen.name)
+            if isinstance(error, ApiError) and error.response.status_code == 409 and version != known:
+                # Something was written since the look: no news yet. If the watch fell silent, a list tells of it.
+                self.objects.listed_at, self._conflicts[seen.name] = 0.0, version
             else:
                 seen.said = FAILED, str(error) or repr(error)
             raise

@@ -43,7 +43,7 @@ class Kube:
 
     client: AsyncClient
     selector: dict[str, Any]  # labels of the objects that this operator may touch
-    lanes: Semaphore = field(default_factory=lambda: Semaphore(20))  # as many writes at once as connections are kept
+    lanes: Semaphore = field(default_factory=lambda: Semaphore(50))  # of statuses: all of a large fleet change at once
 
     async def list_pools(self) -> list[Body]:
         """All WorkerPools of this release. Raises CrdMissing."""

@@ -58,14 +58,13 @@ async def _operate(settings: Settings, pulse: Pulse) -> NoReturn:
     objects, kube = Objects(), Kube(client, {INSTANCE_LABEL: release} if (release := settings.operator.release) else {})
     # Before anything is watched: kopf itself would wait for ever, silently, for a CRD that is not there.
     await objects.refresh(kube)
-    service = TemporalClientService(settings.temporal, runtime=client_runtime())
+    service, stop = TemporalClientService(settings.temporal, runtime=client_runtime()), asyncio.Event()
     autoscaler = Autoscaler(
         service.get_client,
         KubernetesFleet(kube, objects, pulse.beat),
         Observer(Asking(settings.operator.calls_per_s), settings.temporal.worker.heartbeat_interval_s),
         poll_s=settings.operator.poll_s,
     )
-    stop = asyncio.Event()
 
     def on_signals() -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -79,10 +78,11 @@ async def _operate(settings: Settings, pulse: Pulse) -> NoReturn:
     who, spaces = cast(Any, socket.gethostname()), [client.namespace]
     kept = kopf.operator(registry=handlers, identity=who, namespaces=spaces, standalone=True, stop_flag=stop)
     watching = asyncio.create_task(kept)
+    ending, listing_s = asyncio.create_task(stop.wait()), min(5.0, len(objects.pools) / 500)  # twice what it takes here
     # The watches list everything again: not beside the first look, for a process gives little memory back.
-    await asyncio.sleep(len(objects.pools) / 500)
+    await asyncio.wait({watching, ending}, timeout=listing_s, return_when=asyncio.FIRST_COMPLETED)
     looking = asyncio.create_task(autoscaler.run(stop), name="autoscaler")
-    await asyncio.wait({looking, watching, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({looking, watching, ending}, return_when=asyncio.FIRST_COMPLETED)
     stop.set()
     ended, _ = await asyncio.wait({looking, watching}, timeout=STOP_S)
     for task in ended:

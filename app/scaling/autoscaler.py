@@ -25,7 +25,7 @@ from app.scaling.memory import Memory
 from app.scaling.policy import Decision, decide
 
 CONNECT_TIMEOUT_S = 2.0
-FLEET_TIMEOUT_S = 10.0  # a fleet that hangs over one pool must not stop the others for good
+FLEET_TIMEOUT_S = 20.0  # a fleet that hangs over one pool must not stop the others for good
 GONE_LOOKS = 5  # in a row without a fleet are the end: an API server that has just started may not know a CRD yet
 log, tracer = logging.getLogger("app.scaling"), trace.get_tracer(__name__)
 

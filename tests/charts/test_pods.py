@@ -183,6 +183,12 @@ def test_the_operator_that_tests_and_benchmarks_run_has_the_chart_s_allocator(he
     assert ALLOCATOR.items() <= variables(operator["spec"]["template"]["spec"]).items()
 
 
+def test_the_allocator_of_all_pods_may_be_set(helm: Helm) -> None:
+    pods = helm.template({"env": [{"name": "MALLOC_TRIM_THRESHOLD_", "value": "65536"}]}).of("Deployment")
+    found = {variables(pod["spec"]["template"]["spec"])["MALLOC_TRIM_THRESHOLD_"] for pod in pods.values()}
+    assert found == {"65536"}
+
+
 def test_without_the_operator_neither_its_rights_nor_pools_are_there(helm: Helm) -> None:
     kinds = {body["kind"] for body in helm.template({"operator": {"enabled": False}}).all}
     assert kinds == {"Deployment", "PodDisruptionBudget"}

@@ -16,10 +16,12 @@ for name in ("app", "httpx2", "kopf.objects"):
     logging.getLogger(name).warning("%s warns", name)
 """
 
+EACH = [f"{name} {does}" for name in ("app", "httpx2", "kopf.objects") for does in ("informs", "warns")]
+
 
 @pytest.mark.parametrize(
     ("level", "lines"),
-    [("INFO", ["app informs", "app warns", "httpx2 warns", "kopf.objects warns"]), ("ERROR", [])],
+    [("INFO", ["app informs", "app warns", "httpx2 warns", "kopf.objects warns"]), ("ERROR", []), ("DEBUG", EACH)],
 )
 def test_a_library_that_tells_of_each_call_only_warns(level: str, lines: list[str]) -> None:
     told = subprocess.run([sys.executable, "-c", TELL, level], capture_output=True, text=True, check=True).stderr

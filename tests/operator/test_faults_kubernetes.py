@@ -100,7 +100,7 @@ def test_an_api_server_that_fails_inside_is_waited_for(lab: Laboratory) -> None:
             assert set(lab.scalings()[before:]) == {500}
             assert lab.replicas() == 0
         lab.until_replicas(2)
-        lab.until(desiredReplicas=2, reason="WakeUp")
+        lab.until(desiredReplicas=2)
         assert lab.scalings().count(200) == 2, "adopted, and scaled once"
         assert len(told(running)) == 1, running.lines
 

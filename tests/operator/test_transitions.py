@@ -59,6 +59,8 @@ class Server:
     """The code that marks are refused with."""
     denies: int | None = None
     """More replicas than these are refused."""
+    conflicts: bool = False
+    """Whether each write is one."""
 
     def by_hand(self, replicas: int, owner: str = "kubectl") -> None:
         self.replicas, self.owner, self.version = replicas, owner, self.version + 1
@@ -90,7 +92,7 @@ class Server:
             raise httpx2.ReadTimeout("no answer")
         if self.denies is not None and replicas > self.denies:
             raise refusal(403, f"no more than {self.denies}")
-        if version != str(self.version):
+        if self.conflicts or version != str(self.version):
             raise refusal(409, "the object has been modified")
         self.written.append(replicas)
         self.by_hand(replicas, OURS)
@@ -243,9 +245,21 @@ def test_who_scales_between_look_and_write_is_not_overwritten(server: Server, op
     with pytest.raises(RuntimeError if told else ApiError):
         asyncio.run(operator.look(4, meanwhile=person))
     assert server.replicas == 0
-    assert server.events == [], "the next look tells what it is"
+    assert told or server.events == [], "the next look tells what it is"
     asyncio.run(operator.look(4, told=told))
     assert (server.replicas, server.status["mode"]) == (0, "Held")
+
+
+def test_a_conflict_that_lasts_is_told(server: Server, operator: Operator) -> None:
+    server.conflicts = True
+    for _ in range(3):
+        with pytest.raises(ApiError):
+            asyncio.run(operator.look(4))
+    assert server.events == ["FailedUpdateScale the object has been modified"]
+    assert server.status["reason"] == "FailedUpdateScale"
+    server.conflicts = False
+    asyncio.run(operator.look(4))
+    assert server.replicas == 4
 
 
 def test_a_write_that_is_refused_for_good_is_shown_once_and_at_every_look(server: Server, operator: Operator) -> None:

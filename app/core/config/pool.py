@@ -7,7 +7,6 @@ trouble, so it is looked at again.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
@@ -31,6 +30,6 @@ class PoolSpec(ScalingSettings):
     paused: bool = False
 
     @classmethod  # type: ignore[pydantic-alias]  # nothing is required by another name
-    def read(cls, spec: Mapping[str, Any]) -> PoolSpec:
-        """Raises ValidationError, or AttributeError and TypeError where nothing has its shape."""
+    def read(cls, spec: Any) -> PoolSpec:
+        """Of a mapping. Raises ValidationError, or AttributeError and TypeError where nothing has its shape."""
         return cls.model_validate({**spec, **spec.get("scaleDown", {})})

@@ -8,7 +8,7 @@ import time
 
 FORMAT = "%(asctime)s.%(msecs)03dZ %(levelname)-7s %(name)s: %(message)s"
 CHATTY = ("httpx2", "kopf.objects")
-"""Loggers that tell of each call and each event of a watch: their warnings are enough."""
+"""Loggers that tell of each call and each event of a watch: their warnings are enough, but at DEBUG."""
 
 
 def configure(level: str = "INFO") -> None:
@@ -18,8 +18,9 @@ def configure(level: str = "INFO") -> None:
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    chosen = logging.getLogger().level
     for name in CHATTY:
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+        logging.getLogger(name).setLevel(chosen if chosen <= logging.DEBUG else max(logging.WARNING, chosen))
 
 
 def flush() -> None:

@@ -141,7 +141,7 @@ the text of that file too: the process refuses both together.
 {{- end -}}
 {{- end -}}
 {{- range index . 1 -}}
-{{- if and (hasKey $own .name) (ne .name "OTEL_RESOURCE_ATTRIBUTES") -}}
+{{- if and (hasKey $own .name) (not (has .name (list "OTEL_RESOURCE_ATTRIBUTES" "MALLOC_TRIM_THRESHOLD_"))) -}}
 {{- .name }} {{ end -}}
 {{- end -}}
 {{- end -}}
