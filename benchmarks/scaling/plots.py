@@ -87,15 +87,20 @@ def chart(lines: Mapping[str, Points], title: str, across: str, up: str, joined:
     for share in (0.0, 0.5, 1.0):
         left, height = at(right * share, 0).split(",")[0], at(0, top * share).split(",")[1]
         label = right * share if joined else 10 ** (right * share)
-        parts.append(f'<text x="{left}" y="{HEIGHT - BOTTOM + 14}" text-anchor="middle">{label:.3g}</text>')
-        parts.append(f'<text x="{LEFT - 6}" y="{height}" text-anchor="end">{top * share:.3g}</text>')
-    for row, (name, points) in enumerate(lines.items()):
-        colour = COLOURS[name]
+        parts.append(f'<text x="{left}" y="{HEIGHT - BOTTOM + 14}" text-anchor="middle">{_number(label)}</text>')
+        parts.append(f'<text x="{LEFT - 6}" y="{height}" text-anchor="end">{_number(top * share)}</text>')
+    # The first is ours, and drawn last and widest: no other line hides it.
+    for row, (name, points) in reversed(list(enumerate(lines.items()))):
+        colour, width = COLOURS[name], 1.4 if row else 2.4
         if joined:
             path = "L".join(at(x, y) for x, y in points)
-            parts.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="1.4" opacity="0.85"/>')
+            parts.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="{width}" opacity="0.85"/>')
         for x, y in () if joined else points:
             cx, cy = at(x, y).split(",")
             parts.append(f'<circle cx="{cx}" cy="{cy}" r="4" fill="{colour}" opacity="0.75"/>')
         parts.append(f'<text x="{LEFT + wide + 14}" y="{40 + 18 * row}" fill="{colour}">{name}</text>')
     return "\n".join([*parts, "</svg>\n"])
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
