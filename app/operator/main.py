@@ -76,9 +76,9 @@ async def _operate(settings: Settings, pulse: Pulse) -> NoReturn:
     handlers = registry(objects, kube, on_signals)
     # By itself it asks for a user name, and the container's numeric user has none.
     who, spaces = cast(Any, socket.gethostname()), [client.namespace]
-    kept = kopf.operator(registry=handlers, identity=who, namespaces=spaces, standalone=True, stop_flag=stop)
-    watching = asyncio.create_task(kept)
-    ending, listing_s = asyncio.create_task(stop.wait()), min(5.0, len(objects.pools) / 500)  # twice what it takes here
+    watches = kopf.operator(registry=handlers, identity=who, namespaces=spaces, standalone=True, stop_flag=stop)
+    watching = asyncio.create_task(watches)
+    ending, listing_s = asyncio.create_task(stop.wait()), min(5.0, len(objects.pools) / 500)
     # The watches list everything again: not beside the first look, for a process gives little memory back.
     await asyncio.wait({watching, ending}, timeout=listing_s, return_when=asyncio.FIRST_COMPLETED)
     looking = asyncio.create_task(autoscaler.run(stop), name="autoscaler")

@@ -81,7 +81,7 @@ def registry(objects: Objects, kube: Kube, on_start: Callable[[], None]) -> kopf
 
 async def _keep(kept: dict[str, Body], *, type: str | None, name: str, body: kopf.Body, **_: Any) -> None:
     if type != "DELETED":
-        if kept.get(name) != (told := slim(dict(body))):
+        if kept.get(name) != (told := slim(dict(body))):  # else kopf's own is given back as a whole
             kept[name] = told
     elif name in kept and kept[name]["metadata"].get("uid") == body["metadata"].get("uid"):
         # Not one of the same name that was made since.
