@@ -15,10 +15,8 @@ import asyncio
 import json
 import os
 import random
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -32,6 +30,7 @@ from temporalio.client import Client
 from benchmarks.record import Record
 from benchmarks.thousand.meter import Audit, Meter, at_most
 from benchmarks.thousand.pools import ACTIVITIES, ASLEEP, AWAKE, LONGEST, Once, Workers, create
+from benchmarks.thousand.watch import Statuses, Watch
 from tests.cluster.client import Cluster
 from tests.cluster.fixtures import built_cluster
 from tests.operator.pool import RELEASE, apply_crd
@@ -43,38 +42,18 @@ NAMESPACE = "thousand"
 SHOWN_S = 300.0
 KNOWN_S = 600.0
 AROUND_S = 210.0  # 1,800 task types at 8.7 calls a second
-_COLUMNS = 'jsonpath={.metadata.name} {.spec.replicas}{"\\n"}'
 
 
-class Woken:
+class Woken(Watch):
     """When each Deployment was first told to have a replica, by its pool's name."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.at: dict[str, float] = {}
-        self._cluster = cluster
-        self._process = self._watch()
-        self._ended = False
-        threading.Thread(target=self._read, daemon=True).start()
+        super().__init__(cluster, NAMESPACE, "deployments", ".spec.replicas")
 
-    def _watch(self) -> subprocess.Popen[str]:
-        watch = ("get", "deployments", "--watch", "--output", _COLUMNS)
-        return self._cluster.start_kubectl(*watch, namespace=NAMESPACE)
-
-    def _read(self) -> None:
-        while not self._ended:
-            assert self._process.stdout is not None
-            for line in self._process.stdout:
-                name, _, number = line.strip().partition(" ")
-                if number not in ("", "0"):
-                    self.at.setdefault(name.removeprefix(f"{RELEASE}-"), time.monotonic())
-            # The API server ends a watch when it likes; what woke meanwhile is told by the next one's list.
-            time.sleep(0.2)
-            if not self._ended:
-                self._process = self._watch()
-
-    def kill(self) -> None:
-        self._ended = True
-        self._process.kill()
+    def told(self, name: str, value: str) -> None:
+        if value not in ("", "0"):
+            self.at.setdefault(name.removeprefix(f"{RELEASE}-"), time.monotonic())
 
 
 async def detect(address: str, woken: Woken, workers: Workers, queues: list[str], *, activities: bool) -> list[float]:
@@ -125,6 +104,8 @@ def measure(windows: int, detections: int, profile: Callable[[int], None] = lamb
         audit = Audit(cluster.audit_log, NAMESPACE)
         woken = Woken(cluster)
         stack.callback(woken.kill)
+        statuses = Statuses(cluster, NAMESPACE)
+        stack.callback(statuses.kill)
         running = stack.enter_context(operator(config, NAMESPACE, proxy.address))
         stack.callback(lambda: say("\n".join(running.lines[-5:])))
         meter = Meter(running, proxy, audit)
@@ -137,9 +118,11 @@ def measure(windows: int, detections: int, profile: Callable[[int], None] = lamb
         say(f"status of all after {shown:.0f} s, demand of {known:.1%} known after {shown + known_s:.0f} s")
         time.sleep(20)
         asked_first = audit.read()
-        rest = [meter.window(60.0) for _ in range(windows)]
-        for window in rest:
-            say(json.dumps(window))
+        statuses.changes()
+        rest = []
+        for _ in range(windows):
+            rest.append(meter.window(60.0) | {"changes": statuses.changes()})
+            say(json.dumps(rest[-1]))
         profile(running.process.pid)
         starts, slow = random.sample(ASLEEP, detections), random.sample(ACTIVITIES, detections)
         by_workflow = asyncio.run(detect(temporal, woken, workers, starts, activities=False))

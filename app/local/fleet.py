@@ -23,11 +23,12 @@ from app.core.config import Settings
 from app.core.config.resolve import scaling_settings, worker_settings
 from app.core.config.worker import RELEASE_S
 from app.core.exit import ExitCode
+from app.core.policy import Policy
 from app.core.ports import free_port
 from app.local.children import Child, Children
 from app.scaling.demand import Demand
 from app.scaling.fleet import Pool
-from app.scaling.policy import Decision, Policy
+from app.scaling.policy import Decision
 from app.worker.named_in_code import callers
 from app.worker.registry import Registry
 
@@ -245,20 +246,8 @@ class ProcessFleet:
 
 def policy_of(settings: Settings, queue: str) -> Policy:
     """The scaling policy of one queue."""
-    scaling = scaling_settings(settings, queue)
-    return Policy(
-        task_queue=queue,
-        min_replicas=scaling.min_replicas,
-        max_replicas=scaling.max_replicas,
-        slots_per_replica=worker_settings(settings, queue).max_concurrent_activities,
-        max_wait_s=scaling.max_wait_s,
-        utilization=scaling.utilization,
-        backlog_per_replica=scaling.backlog_per_replica,
-        idle_s=scaling.idle_s,
-        stabilization_window_s=scaling.stabilization_window_s,
-        max_percent=scaling.max_percent,
-        long_activities=scaling.long_activities,
-    )
+    slots = worker_settings(settings, queue).max_concurrent_activities
+    return Policy.of(scaling_settings(settings, queue), queue, slots)
 
 
 def worker_grace_s(settings: Settings) -> float:

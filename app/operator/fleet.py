@@ -19,11 +19,12 @@ from httpx2 import HTTPError
 from lightkube import ApiError
 
 from app.core.config.pool import PoolSpec
+from app.core.telemetry.troubles import Troubles
 from app.operator.kube import HPA_MANAGER, Kube
 from app.operator.objects import Objects
 from app.operator.status import FAILED, Seen, news, pool_status
 from app.operator.victims import choose
-from app.operator.workerpool import POOL_LABEL, Body, Control, Mode, control, read_status, timestamp
+from app.operator.workerpool import POOL_LABEL, Body, Control, Mode, control, timestamp
 from app.scaling.demand import Demand
 from app.scaling.fleet import Pool
 from app.scaling.policy import Decision, Reason
@@ -42,7 +43,7 @@ class KubernetesFleet:
     on_look: Callable[[], None]  # called as each look begins: a sign of life
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     _seen: dict[str, Seen] = field(init=False, default_factory=dict)
-    _forbidden: bool = field(init=False, default=False)
+    _troubles: Troubles = field(init=False, default_factory=lambda: Troubles(log))
     _conflicts: dict[str, str | None] = field(init=False, default_factory=dict)  # by Deployment: its version then
 
     async def pools(self) -> Sequence[Pool]:
@@ -52,9 +53,11 @@ class KubernetesFleet:
         bodies, found = dict(sorted(self.objects.pools.items())), defaultdict[str, list[Body]](list)
         for deployment in self.objects.deployments.values():
             found[deployment["metadata"]["labels"][POOL_LABEL]].append(deployment)
-        asked = (self._look(name, body, found[name]) for name, body in bodies.items())
-        looks = zip(bodies.items(), await asyncio.gather(*asked, return_exceptions=True), strict=True)
-        self._seen = {n: seen if isinstance(seen, Seen) else self._unread(n, body, seen) for (n, body), seen in looks}
+        new = [name for name, body in bodies.items() if not self._stands(name, body, found[name])]
+        asked = (self._look(name, bodies[name], found[name]) for name in new)
+        looks = zip(new, await asyncio.gather(*asked, return_exceptions=True), strict=True)
+        seen = {n: look if isinstance(look, Seen) else self._unread(n, bodies[n], look) for n, look in looks}
+        self._seen = {name: seen.get(name) or self._seen[name] for name in bodies}
         return [seen.pool for seen in self._seen.values()]
 
     async def scale(self, pool: Pool, replicas: int, spare: Sequence[str]) -> None:
@@ -94,12 +97,21 @@ class KubernetesFleet:
         last = self._seen.get(name)
         return Seen(body, PoolSpec.read({"taskQueue": name}), NOWHERE, control, last.told if last else {})
 
+    def _stands(self, name: str, body: Body, found: Sequence[Body]) -> bool:
+        """Whether to look again would show the same."""
+        seen = self._seen.get(name)
+        if not seen or seen.body is not body or found != [seen.deployment] or seen.name in self.objects.autoscalers:
+            return False
+        return seen.control.mode is Mode.AUTOMATIC and seen.said is None
+
     async def _look(self, name: str, body: Body, found: Sequence[Body]) -> Seen:
         nobody = Control(Mode.PAUSED, None, f"{len(found) or 'no'} Deployments have the label {POOL_LABEL}={name}")
         last, spec = self._seen.get(name), PoolSpec.read(body.get("spec"))
         seen = Seen(body, spec, found[0] if len(found) == 1 else NOWHERE, nobody)
-        # Another object of the same name begins anew.
-        seen.told = last.told if last and last.uids == seen.uids else read_status(body, seen.deployment)
+        status, made = body.get("status") or {}, seen.deployment["metadata"].get("creationTimestamp")
+        # Another object of the same name begins anew, and so does a status that was told before there was this one.
+        told = dict(status) if made and status.get("observedTime", "") > made else {}
+        seen.told = last.told if last and last.uids == seen.uids else told
         if seen.deployment is NOWHERE:
             return seen
         live, ours, foreign = seen.live, seen.told.get("desiredReplicas"), None
@@ -155,8 +167,7 @@ class KubernetesFleet:
             if error.response.status_code != 403:
                 raise
             staying = 0 if sum(name.startswith(f"{seen.name}-") for name in spare) >= live else live
-            level, self._forbidden = logging.DEBUG if self._forbidden else logging.WARNING, True
-            log.log(level, "idle pods cannot go first, see operator.podDeletionCost in the chart: %s", error)
+            self._troubles.tell("idle pods", f"cannot go first, see operator.podDeletionCost in the chart: {error}")
         least = min(staying, live, spec.max_replicas)
         if strict and replicas < least:
             replicas, seen.said = least, (Reason.WORK_IN_HAND, f"{least} stay: fewer would take a pod with work")

@@ -6,8 +6,9 @@ Condition names are never Ready or Stalled, and no observedGeneration is written
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from app.core.config.pool import PoolSpec
 from app.operator.workerpool import Body, Control, Mode, timestamp
@@ -46,10 +47,10 @@ class Seen:
         ours = self.control.replicas if self.control.mode is Mode.PAUSED else self.told.get("desiredReplicas")
         return ours if self.written is None else self.written
 
-    @property
+    @cached_property
     def pool(self) -> Pool:
         name, spec, automatic = self.body["metadata"]["name"], self.spec, self.control.mode is Mode.AUTOMATIC
-        policy = Policy(**{each.name: getattr(spec, each.name) for each in fields(Policy)})
+        policy = Policy.of(spec, spec.task_queue, spec.slots_per_replica)
         return Pool(name, policy, spec.task_types, self.live, self.ready, automatic, spec.wake_with)
 
 

@@ -23,23 +23,17 @@ def choose(pods: Sequence[dict[str, Any]], spare: Collection[str], replicas: int
     """
     active = {pod["metadata"]["name"]: pod for pod in pods if not pod["metadata"].get("deletionTimestamp")}
     going = max(0, len(active) - replicas)
-    unready = {name for name, pod in active.items() if ("Ready", "True") not in _conditions(pod)}
+    told = [(name, pod["status"]) for name, pod in active.items()]
+    ready = {name for name, s in told for c in s.get("conditions", ()) if (c["type"], c["status"]) == ("Ready", "True")}
+    runs = {name for name, s in told for c in s.get("containerStatuses", ()) if "running" in c.get("state", {})}
     costs = {name: int(pod["metadata"].get("annotations", {}).get(COST, 0)) for name, pod in active.items()}
-    idle = sorted((active.keys() - unready).intersection(spare), key=lambda name: (costs[name], name))
-    victims = idle[: max(0, going - len(unready))]
+    idle = sorted(ready.intersection(spare), key=lambda name: (costs[name], name))
+    victims = idle[: max(0, going - len(active) + len(ready))]
     # Who was marked once and not taken may have work by now.
     changes = {name: MARK if name in victims else None for name in active if (name in victims) != (costs[name] == MARK)}
     costs |= {name: cost or 0 for name, cost in changes.items()}
     # In a rollout two ReplicaSets shrink, and nobody knows which of them by how many.
     rollout = len({pod["metadata"]["labels"][TEMPLATE_LABEL] for pod in active.values()}) > 1
-    free = {name for name, pod in active.items() if not rollout and (name in spare or not _runs(pod))}
-    order = sorted(active, key=lambda name: (name not in unready, costs[name], name in free))
+    free = {name for name in active if not rollout and (name in spare or name not in runs)}
+    order = sorted(active, key=lambda name: (name in ready, costs[name], name in free))
     return changes, len(active) - len(list(takewhile(free.__contains__, order[:going])))
-
-
-def _conditions(pod: dict[str, Any]) -> set[tuple[str, str]]:
-    return {(each["type"], each["status"]) for each in pod["status"].get("conditions", ())}
-
-
-def _runs(pod: dict[str, Any]) -> bool:
-    return any("running" in container.get("state", {}) for container in pod["status"].get("containerStatuses", ()))

@@ -32,12 +32,6 @@ def slim(body: Body) -> Body:
     return {k: {n: x for n, x in v.items() if n not in unread} for k, v in body.items() if isinstance(v, dict)}
 
 
-def read_status(body: Body, deployment: Body) -> Body:
-    """The status of a WorkerPool object; nothing where that was told before there was this Deployment."""
-    status, made = body.get("status") or {}, deployment["metadata"].get("creationTimestamp")
-    return dict(status) if made and status.get("observedTime", "") > made else {}
-
-
 def timestamp(moment: datetime) -> str:
     """RFC 3339 in UTC to the second, as Kubernetes writes times."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

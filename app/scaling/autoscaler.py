@@ -2,8 +2,8 @@
 
 What fails is a value and not an end: a Temporal out of reach is unknown demand for all pools, a pool that cannot be
 scaled is one log line, and the next look is the retry. Only a fleet that stays gone ends the loop, and its process. A
-restart loses only memories; the policy then shrinks nothing until it has new ones. Rejected: a task per pool (one
-ListWorkers serves them all).
+restart loses only memories; the policy then shrinks nothing until it has new ones. While a pool sleeps and nothing new
+is known of it, its last decision stands. Rejected: a task per pool (one ListWorkers serves them all).
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from opentelemetry import trace
 from temporalio.client import Client
 
 from app.core.telemetry import metrics
-from app.scaling.demand import Demand, Observer, TypeDemand
+from app.core.telemetry.troubles import Troubles
+from app.scaling.demand import Demand, Observer
 from app.scaling.fleet import Fleet, FleetGone, Pool
 from app.scaling.memory import Memory
 from app.scaling.policy import Decision, decide
@@ -40,9 +41,9 @@ class Autoscaler:
     _: KW_ONLY
     poll_s: float
     clock: Callable[[], float] = time.monotonic
-    _pools: dict[str, tuple[Pool, Memory]] = field(init=False, default_factory=dict)
+    _pools: dict[str, tuple[Pool, Memory, Demand | None]] = field(init=False, default_factory=dict)
     _woken: set[str] = field(init=False, default_factory=set)
-    _broken: set[str] = field(init=False, default_factory=set)
+    _troubles: Troubles = field(init=False, default_factory=lambda: Troubles(log))
     _gone: int = field(init=False, default=0)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -67,21 +68,22 @@ class Autoscaler:
             self._gone = self._gone + 1 if isinstance(error, FleetGone) else 0
             if self._gone == GONE_LOOKS:
                 raise
-            self._tell("the fleet", f"pools cannot be listed: {error!r}")
+            self._troubles.tell("the fleet", f"pools cannot be listed: {error!r}")
             return {}
         self._gone = 0
-        self._tell("the fleet", "")
+        self._troubles.tell("the fleet", "")
         for gone in self._pools.keys() - {pool.name for pool in pools}:
             metrics.forget(self._pools.pop(gone)[0].policy.task_queue)
         self._woken &= {pool.name for pool in pools if pool.automatic and not pool.replicas}
         pools = [pool for pool in pools if only is None or pool.name in only]
         began_ns, demands = time.time_ns(), await self._observe(pools)
+        pools = [pool for pool in pools if not self._stands(pool, demands.get(pool.name))]
         decisions = await asyncio.gather(*(self._scale(p, demands.get(p.name), began_ns) for p in pools))
         return {pool.name: decision for pool, decision in zip(pools, decisions, strict=True) if decision}
 
     async def _observe(self, pools: Sequence[Pool]) -> dict[str, Demand]:
         """Demand by the pool's name."""
-        asks = {name for name, (_, memory) in self._pools.items() if memory.asks}
+        asks = {name for name, (_, memory, _) in self._pools.items() if memory.asks}
         demands, problem = dict[str, Demand](), ""
         try:
             client = await asyncio.wait_for(self.client_factory(), CONNECT_TIMEOUT_S)
@@ -90,14 +92,14 @@ class Autoscaler:
             problem = str(error) or repr(error)
         if len(same := {demand.problem for demand in demands.values()}) == 1:
             (problem,) = same
-        self._tell("Temporal", problem and f"{problem}: no pool shrinks")
+        self._troubles.tell("Temporal", problem and f"{problem}: no pool shrinks")
         for demand in demands.values() if not problem else ():
-            self._tell(f"demand of {demand.task_queue}", demand.problem)
+            self._troubles.tell(f"demand of {demand.task_queue}", demand.problem)
         return demands | {name: replace(demands[name], woken=True) for name in self._woken & demands.keys()}
 
     async def _work_came(self) -> bool:
         """Whether a pool that sleeps is to be looked at now, and not only when its backlog is."""
-        sleepers = [pool for pool, _ in self._pools.values() if pool.automatic and not pool.replicas]
+        sleepers = [pool for pool, *_ in self._pools.values() if pool.automatic and not pool.replicas]
         if not (queues := {pool.name: {pool.policy.task_queue, *pool.wake_with} for pool in sleepers}):
             return False
         try:
@@ -105,25 +107,31 @@ class Autoscaler:
             started = await self.observer.starts.read(client, set[str]().union(*queues.values()))
         except Exception as error:  # noqa: BLE001 - the backlog wakes them all the same, seconds later
             started = str(error) or repr(error)
-        self._tell("waking", started if isinstance(started, str) else "")
+        self._troubles.tell("waking", started if isinstance(started, str) else "")
         woken = {name for name, those in queues.items() if not isinstance(started, str) and those & started}
         self._woken |= woken
         return bool(woken)
 
+    def _stands(self, pool: Pool, demand: Demand | None) -> bool:
+        """Whether the last decision does: all went well, and nothing new is known."""
+        _, _, seen = self._pools.get(pool.name, (pool, None, None))
+        if stands := demand is not None and demand is seen and pool.name not in self._troubles:
+            metrics.repeat(pool.policy.task_queue)
+        return stands
+
     async def _scale(self, pool: Pool, demand: Demand | None, began_ns: int) -> Decision | None:
-        _, memory = self._pools.get(pool.name, (pool, Memory()))
+        _, memory, _ = self._pools.get(pool.name, (pool, Memory(), None))
         problem, decision = "", None
         try:
             decision = decide(pool.policy, demand, memory, self.clock(), pool.replicas)
-            self._pools[pool.name] = pool, decision.memory
+            self._pools[pool.name] = pool, decision.memory, demand
             async with asyncio.timeout(FLEET_TIMEOUT_S):  # wait_for would make a task of each pool
                 await self._apply(pool, demand, decision, began_ns)
             counts = decision.replicas if pool.automatic else pool.replicas, pool.replicas, pool.ready
-            types = {t.task_type: t for t in demand.types} if demand else dict.fromkeys(pool.task_types, TypeDemand(""))
-            metrics.record(pool.policy.task_queue, counts, decision.reason.value, types)
+            metrics.record(pool.policy.task_queue, counts, decision.reason.value, demand.types if demand else ())
         except Exception as error:  # noqa: BLE001 - one bad pool never stops the others
             problem = f"cannot be scaled or reported: {error!r}"
-        self._tell(pool.name, problem)
+        self._troubles.tell(pool.name, problem)
         return decision
 
     async def _apply(self, pool: Pool, demand: Demand | None, decision: Decision, began_ns: int) -> None:
@@ -143,9 +151,3 @@ class Autoscaler:
         await self.fleet.report(pool, demand, decision)
         if refused is not None:
             raise refused
-
-    def _tell(self, what: str, problem: str) -> None:
-        """One line when something breaks and one when it works again, however often it is looked at."""
-        if bool(problem) != (what in self._broken):
-            self._broken ^= {what}
-            log.log(logging.WARNING if problem else logging.INFO, "%s: %s", what, problem or "works again")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from app.scaling.fleet import Pool
 
 FRESH_S = 12.0  # two looks, and the 5 s that the server caches: numbers older than this change no replicas
+_Told = Mapping[str, Sequence[Heartbeat]] | str
+_Seen = tuple["Pool", "Demand", Sequence[Want]]
 URGENT_S, CALM_S = 5.0, 30.0  # between two questions for statistics; the server caches them, so not below 5
 
 
@@ -37,8 +39,7 @@ class TypeDemand:
     add_rate: float | None = None
     dispatch_rate: float | None = None
     rate_limited: bool = False
-    stats_age_s: float | None = None
-    """Since Temporal was asked for the five above."""
+    stats_age_s: float | None = None  # since Temporal was asked for the five above
     used_slots: int | None = None
     total_slots: int | None = None
     processed_per_s: float | None = None
@@ -91,26 +92,36 @@ class Observer:
         self._heartbeats = Heartbeats(asking, heartbeat_interval_s)
         self._statistics = Statistics(asking)
         self.starts = Starts(asking)
-        self._clock = asking.clock
+        self._clock, self._seen = asking.clock, dict[str, _Seen]()
 
     async def look(self, client: Client, pools: Sequence[Pool], asks: Container[str] = ()) -> dict[str, Demand]:
-        """Demand by the pool's name. Those in `asks` would shrink, were their statistics fresh."""
-        heartbeats = await self._heartbeats.read(client)
-        seen = {pool.name: self._demand(pool, heartbeats) for pool in pools}
-        wanted = [want for pool in pools for want in _wants(pool, seen[pool.name], asks=pool.name in asks)]
-        asked = await self._statistics.refresh(client, wanted)
-        return seen | {pool.name: self._demand(pool, heartbeats) for pool in pools if pool.policy.task_queue in asked}
+        """Demand by the pool's name: the same object as before of one that sleeps on, with nothing new known of it.
 
-    def _demand(self, pool: Pool, heartbeats: Mapping[str, Sequence[Heartbeat]] | str) -> Demand:
-        queue, slots = pool.policy.task_queue, pool.policy.slots_per_replica
+        Those in `asks` would shrink, were their statistics fresh.
+        """
+        heartbeats = await self._heartbeats.read(client)
+        new = (pool for pool in pools if pool.name in asks or not self._rests(pool, heartbeats))
+        self._seen |= {pool.name: self._see(pool, heartbeats, asks) for pool in new}
+        wanted = [want for pool in pools for want in self._seen[pool.name][2]]
+        asked = await self._statistics.refresh(client, wanted)
+        self._seen |= {p.name: self._see(p, heartbeats, asks) for p in pools if p.policy.task_queue in asked}
+        return {pool.name: self._seen[pool.name][1] for pool in pools}
+
+    def _rests(self, pool: Pool, heartbeats: _Told) -> bool:
+        before, demand, _ = self._seen.get(pool.name, (None, None, ()))
+        quiet = not (pool.replicas or isinstance(heartbeats, str) or pool.policy.task_queue in heartbeats)
+        return quiet and before is pool and demand is not None and demand.known == "Full" and not demand.workers
+
+    def _see(self, pool: Pool, heartbeats: _Told, asks: Container[str]) -> _Seen:
+        queue, slots, now = pool.policy.task_queue, pool.policy.slots_per_replica, self._clock()
         mine = None if isinstance(heartbeats, str) else heartbeats.get(queue, [])
         answers = {kind: self._statistics.answers.get((queue, kind)) for kind in pool.task_types}
         stats = (answer.stats for answer in answers.values() if answer)
         problems = dict.fromkeys(p for p in (heartbeats, *stats) if isinstance(p, str))
-        now = self._clock()
         types = tuple(_type_demand(slots, kind, mine, answer, now) for kind, answer in answers.items())
         loads = tuple(told.load(pool.task_types, slots) for told in mine or ())
-        return Demand(queue, types, loads, "; ".join(problems))
+        demand = Demand(queue, types, loads, "; ".join(problems))
+        return pool, demand, _wants(pool, demand, asks=pool.name in asks)
 
 
 def _wants(pool: Pool, demand: Demand, *, asks: bool) -> list[Want]:

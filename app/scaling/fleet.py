@@ -39,7 +39,10 @@ class Fleet(Protocol):
     """Runs pools, each with a name of its own. Any call may raise: that is logged, and tried again at the next look."""
 
     async def pools(self) -> Sequence[Pool]:
-        """The pools to scale, as they are now. Raises FleetGone, which ends an autoscaler if it lasts."""
+        """The pools to scale, as they are now. Raises FleetGone, which ends an autoscaler if it lasts.
+
+        The same object as before says that nothing about a pool is new: while it sleeps, nothing is decided of it then.
+        """
         ...
 
     async def scale(self, pool: Pool, replicas: int, spare: Sequence[str]) -> None:

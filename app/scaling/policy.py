@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from app.core.policy import Policy as Policy
 from app.scaling.memory import Memory, learn, remember
 
 if TYPE_CHECKING:
@@ -43,23 +44,6 @@ class Reason(StrEnum):
     LAST_REPLICA = "LastReplica"  # nothing to do, but not for idle_s yet
     IDLE = "Idle"  # nothing to do: 0 replicas
     DEMAND_UNKNOWN = "DemandUnknown"  # not fewer, because demand is not fully known
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What the user asks of one task queue; `_s` seconds, utilization and max_percent percent."""
-
-    task_queue: str
-    min_replicas: int
-    max_replicas: int
-    slots_per_replica: int
-    max_wait_s: float
-    utilization: int
-    backlog_per_replica: int
-    idle_s: float
-    stabilization_window_s: float
-    max_percent: int
-    long_activities: bool
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ class Server:
     """More replicas than these are refused."""
     conflicts: bool = False
     """Whether each write is one."""
+    autoscalers: dict[str, str] = field(default_factory=dict)
 
     def by_hand(self, replicas: int, owner: str = "kubectl") -> None:
         self.replicas, self.owner, self.version = replicas, owner, self.version + 1
@@ -79,7 +80,7 @@ class Server:
         ]
 
     async def list_autoscalers(self) -> dict[str, str]:
-        return {}
+        return dict(self.autoscalers)
 
     async def foreign_manager(self, deployment: str, live: int) -> str | None:
         if self.policy:
@@ -194,6 +195,51 @@ def test_a_write_that_the_watch_has_not_brought_back_is_not_written_again(server
     asyncio.run(operator.look(5))
     assert asyncio.run(operator.look(told=False)).replicas == 5
     assert server.written == [1, 5]
+
+
+NEWS: dict[str, Callable[[Operator], object]] = {
+    "its spec": lambda operator: operator.server.spec.update(maxReplicas=3),
+    "its status": lambda operator: operator.server.status.update(backlog=7),
+    "its Deployment": lambda operator: operator.server.by_hand(operator.server.replicas),
+    "another Deployment": lambda operator: setattr(operator.server, "deployments", 2),
+    "an autoscaler": lambda operator: operator.server.autoscalers.update({"shop-orders-0": "hpa"}),
+}
+
+
+@pytest.mark.parametrize("news", NEWS.values(), ids=NEWS)
+def test_a_pool_is_the_same_object_until_there_is_news(operator: Operator, news: Callable[[Operator], object]) -> None:
+    async def run() -> None:
+        first, second = [await operator.look() for _ in range(3)][1:]
+        assert second is first
+        news(operator)
+        third = await operator.look()
+        assert third is not second
+
+    asyncio.run(run())
+
+
+def test_a_refusal_is_not_told_any_more_once_nothing_is_refused(server: Server, operator: Operator) -> None:
+    server.denies = 1
+
+    async def run() -> None:
+        for _ in range(3):
+            with pytest.raises(ApiError):
+                await operator.look(5)
+        assert server.status["reason"] == "FailedUpdateScale"
+        await operator.look()
+        assert server.status["reason"] == "BacklogWaiting"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("spec", [{"paused": True}, {"replicas": 1}])
+def test_a_pool_that_a_person_decides_on_is_looked_at_each_time(spec: dict[str, Any]) -> None:
+    async def run() -> None:
+        operator = Operator(Server(spec=spec))
+        first, second = [await operator.look() for _ in range(4)][2:]
+        assert second is not first
+
+    asyncio.run(run())
 
 
 def test_each_mark_is_answered_before_the_replicas_are_written(server: Server, operator: Operator) -> None:

@@ -7,7 +7,8 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import grpc  # type: ignore[import-untyped]
@@ -20,6 +21,7 @@ from temporalio.client import Client
 
 from app.core.services.temporal import workflow_starts
 from app.scaling import autoscaler as autoscaler_module
+from app.scaling import demand as demand_module
 from app.scaling.autoscaler import Autoscaler
 from app.scaling.demand import Demand
 from app.scaling.fleet import FleetGone, Pool
@@ -287,6 +289,107 @@ class TestWaking:
             asyncio.run(asyncio.wait_for(run(front), 30))
         (told,) = caplog.messages[:1]
         assert told.startswith("waking: ListWorkflowExecutions: ")
+
+
+class TestNews:
+    """While a pool sleeps, it is decided on again only when something new is known of it."""
+
+    @asynccontextmanager
+    async def asleep(self, address: str) -> AsyncIterator[tuple[SimulatedFleet, Autoscaler, str]]:
+        """A fleet of one pool, which was looked at twice."""
+        client, queue = await connect(address), new_queue()
+        fleet = fleet_of(replace(SLEEPY, task_queue=queue))
+        autoscaler = autoscaler_of(client, fleet)
+        assert (await autoscaler.tick())[queue].reason is Reason.IDLE
+        assert await autoscaler.tick() == {}, "nothing is new"
+        assert len(fleet.reports) == 1
+        yield fleet, autoscaler, queue
+
+    def test_a_look_without_news_counts_and_its_statistics_age(self, temporal_address: str) -> None:
+        async def run() -> None:
+            async with self.asleep(temporal_address) as (_, autoscaler, queue):
+                before = metric("last_success_timestamp_seconds", queue) or 0.0
+                await asyncio.sleep(1)
+                await autoscaler.tick()
+                assert metric("scale_decisions_total", queue, direction="none", reason="Idle") == 3
+                assert (metric("last_success_timestamp_seconds", queue) or 0.0) >= before + 1
+                assert (metric("statistics_age_seconds", queue, task_type="workflow") or 0.0) >= 1
+
+        asyncio.run(run())
+
+    def test_new_statistics(self, temporal_address: str) -> None:
+        async def run() -> None:
+            async with self.asleep(temporal_address) as (_, autoscaler, queue):
+                while not (decisions := await autoscaler.tick()):
+                    await asyncio.sleep(0.2)
+                assert decisions[queue].reason is Reason.IDLE
+
+        asyncio.run(asyncio.wait_for(run(), 20))
+
+    def test_a_pool_that_is_another_one(self, temporal_address: str) -> None:
+        async def run() -> None:
+            async with self.asleep(temporal_address) as (fleet, autoscaler, queue):
+                fleet.held[queue] = replace(fleet.held[queue])
+                assert queue in await autoscaler.tick()
+
+        asyncio.run(run())
+
+    def test_a_worker_on_its_queue_comes_and_goes(self, temporal_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(demand_module, "URGENT_S", 60)  # no statistics tell of it
+
+        async def run() -> None:
+            async with self.asleep(temporal_address) as (fleet, autoscaler, queue):
+
+                async def workers(expected: int) -> None:
+                    while (seen := fleet.reports[-1][0]) is None or len(seen.workers) != expected:
+                        await autoscaler.tick()
+                        await asyncio.sleep(0.1)
+
+                async with pod(temporal_address, queue):
+                    await workers(1)
+                    assert queue in await autoscaler.tick(), "each time"
+                await workers(0)
+
+        asyncio.run(asyncio.wait_for(run(), 40))
+
+    def test_pods_that_have_not_told_anything_yet_are_no_sleep(self, temporal_address: str) -> None:
+        async def run() -> None:
+            client, queue = await connect(temporal_address), new_queue()
+            fleet = fleet_of(replace(POLICY, task_queue=queue), replicas=POLICY.min_replicas)
+            autoscaler = autoscaler_of(client, fleet)
+            for _ in range(3):
+                assert queue in await autoscaler.tick()
+
+        asyncio.run(run())
+
+    def test_what_could_not_be_reported_is_reported_at_the_next_look(
+        self, temporal_address: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def refuse(*_: object) -> None:
+            raise ConnectionError("not now")
+
+        async def run() -> None:
+            async with self.asleep(temporal_address) as (fleet, autoscaler, queue):
+                fleet.held[queue] = replace(fleet.held[queue])
+                with monkeypatch.context() as patch:
+                    patch.setattr(fleet, "report", refuse)
+                    await autoscaler.tick()
+                assert queue in await autoscaler.tick()
+                assert await autoscaler.tick() == {}
+                assert len(fleet.reports) == 2
+
+        asyncio.run(run())
+
+    def test_a_failure(self, temporal_address: str) -> None:
+        async def run(front: Proxy) -> None:
+            async with self.asleep(front.address) as (_, autoscaler, queue):
+                with front.answering("ListWorkers", grpc.StatusCode.PERMISSION_DENIED):
+                    assert (await autoscaler.tick())[queue].reason is Reason.DEMAND_UNKNOWN
+                assert (await autoscaler.tick())[queue].reason is Reason.IDLE
+                assert await autoscaler.tick() == {}
+
+        with grpc_proxy(temporal_address) as front:
+            asyncio.run(run(front))
 
 
 def test_an_idle_pool_falls_asleep(temporal_address: str) -> None:

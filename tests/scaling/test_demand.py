@@ -209,6 +209,7 @@ class TestStarts:
             starts = Observer(Asking(timeout_s=5, clock=clock), HEARTBEAT_S).starts
             await starts.read(client, [queue])
             await start(client, queue, "quick", 1)
+            await until(lambda: client.count_workflows(f"TaskQueue = '{queue}'"), lambda found: found.count == 1)
             clock.now += 60
             assert await told(starts, client, [queue], seconds=1) == set()
 
@@ -372,15 +373,14 @@ class TestQuestions:
             by = Observer(Asking(per_s=2, timeout_s=5, clock=clock), HEARTBEAT_S)
             names = [new_queue() for _ in range(20)]
             # 2 a second over 3 s, less one for ListWorkers: 5 of 20.
-            pools = [pool_of(name, "workflow") for name in names]
-            seen = await by.look(client, pools, {names[-1]})
+            seen = await by.look(client, [pool_of(name, "workflow") for name in names], {names[-1]})
             known = {name for name, demand in seen.items() if demand.known == "Full"}
             assert len(known) == 5
             assert names[-1] in known
             assert {d.problem for d in seen.values()} == {""}
             for _ in range(8):
                 clock.now += 3
-                seen = await by.look(client, pools, {names[-1]})
+                seen = await by.look(client, [pool_of(name, "workflow") for name in names], {names[-1]})
             assert {d.known for d in seen.values()} == {"Full"}
             ages = {name: d.types[0].stats_age_s or 0 for name, d in seen.items()}
             assert ages.pop(names[-1]) <= 6, "it has its turn each time"

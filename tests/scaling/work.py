@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from temporalio import activity, workflow
 from temporalio.client import Client
@@ -26,6 +26,7 @@ from app.scaling.demand import Demand, Observer, TypeDemand
 
 from .looks import pool_of
 
+Seen = TypeVar("Seen")
 HEARTBEAT_S = 1.0
 
 
@@ -129,7 +130,7 @@ def of(demand: Demand, kind: str) -> TypeDemand:
     return next(t for t in demand.types if t.task_type == kind)
 
 
-async def until(seen: Callable[[], Awaitable[Demand]], true: Callable[[Demand], bool], timeout_s: float = 20) -> Demand:
+async def until(seen: Callable[[], Awaitable[Seen]], true: Callable[[Seen], bool], timeout_s: float = 20) -> Seen:
     """The first look of which `true` holds. Raises AssertionError with the last one."""
     deadline = time.monotonic() + timeout_s
     while not true(last := await seen()):

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from prometheus_client import REGISTRY, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -42,21 +43,31 @@ class _Pool:
     types: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
     succeeded_at: float | None = None
     decisions: Counter[tuple[str, str]] = field(default_factory=Counter)
+    last: tuple[str, str] = "none", ""
+    decided_at: float = 0.0
 
 
 _pools = dict[str, _Pool]()
 
 
-def record(task_queue: str, replicas: tuple[int, int, int], reason: str, types: Mapping[str, object]) -> None:
+def record(task_queue: str, replicas: tuple[int, int, int], reason: str, types: Iterable[Any]) -> None:
     """Publish one applied decision.
 
-    `replicas` wanted from now on, wanted before, and ready; `types`: objects with the attributes of _OF_TYPE, by task
-    type, where None is unknown.
+    `replicas` wanted from now on, wanted before, and ready; `types`: objects with a task_type and the attributes of
+    _OF_TYPE, where None is unknown.
     """
     pool = _pools.setdefault(task_queue, _Pool())
     desired, current, _ = pool.replicas = replicas
-    pool.types = {kind: tuple(getattr(demand, name) for name in _OF_TYPE) for kind, demand in types.items()}
-    pool.decisions["up" if desired > current else "down" if desired < current else "none", reason] += 1
+    pool.types = {each.task_type: tuple(getattr(each, name) for name in _OF_TYPE) for each in types}
+    pool.last = ("up" if desired > current else "down" if desired < current else "none"), reason
+    pool.decided_at = time.time()
+    repeat(task_queue)
+
+
+def repeat(task_queue: str) -> None:
+    """Publish its last decision once more: nothing new is known."""
+    pool = _pools[task_queue]
+    pool.decisions[pool.last] += 1
     if any(value is not None for values in pool.types.values() for value in values):
         pool.succeeded_at = time.time()
 
@@ -69,18 +80,19 @@ def forget(task_queue: str) -> None:
 class _Decisions(Collector):
     def collect(self) -> Iterator[Metric]:
         # In the thread of whoever asks: each pool's parts are replaced, and not changed, but for the counts.
-        pools = list(_pools.items())
+        pools, now = list(_pools.items()), time.time()
         for place, (name, text) in enumerate(_REPLICAS.items()):
             gauge = GaugeMetricFamily(f"{_PREFIX}_{name}", text, labels=_POOL)
             for queue, pool in pools:
                 gauge.add_metric((queue,), pool.replicas[place])
             yield gauge
-        for place, (name, text) in enumerate(_OF_TYPE.values()):
+        for place, (attribute, (name, text)) in enumerate(_OF_TYPE.items()):
             gauge = GaugeMetricFamily(f"{_PREFIX}_{name}", text, labels=_TYPE)
             for queue, pool in pools:
+                older_s = now - pool.decided_at if attribute == "stats_age_s" else 0.0
                 for kind, values in pool.types.items():
                     if (value := values[place]) is not None:
-                        gauge.add_metric((queue, kind), value)
+                        gauge.add_metric((queue, kind), value + older_s)
             yield gauge
         text = "Last decision on known demand, applied."
         success = GaugeMetricFamily(f"{_PREFIX}_last_success_timestamp_seconds", text, labels=_POOL)
