@@ -40,11 +40,20 @@ def pod(
         pytest.param([pod("a"), pod("b", ready=False)], ["a"], 1, {}, 2, id="one that is not ready, and may have work"),
         pytest.param([pod("a"), pod("b", ready=False)], ["a", "b"], 1, {}, 1, id="one that is not ready, and idle"),
         pytest.param(
+            [pod("a"), pod("b", ready=False), pod("c")],
+            ["a"],
+            1,
+            {"a": MARK},
+            3,
+            id="one that is not ready goes before one that is marked",
+        ),
+        pytest.param(
             [pod("a", ready=False), pod("b", ready=False)], ["a"], 1, {}, 2, id="two are alike, and one may have work"
         ),
         pytest.param([pod("a"), pod("b", ends=True)], ["a"], 1, {}, 1, id="one has gone already"),
         pytest.param([pod("a"), pod("b", template="2")], ["a"], 1, {"a": MARK}, 2, id="a rollout"),
         pytest.param([pod("a")], ["z"], 1, {}, 1, id="fewer pods than replicas so far"),
+        pytest.param([pod("a"), pod("b")], ["a", "b"], 3, {}, 2, id="fewer pods than replicas, and all idle"),
     ],
 )
 def test_the_choice(
