@@ -158,7 +158,9 @@ def say(text: str) -> None:
 
 def summary(record: Record) -> str:
     """The table, a row a run."""
-    rows = ["| pools | CPU % of a core | RSS MiB | look lag p50 / p99 s | looks | calls to Temporal / s | writes |"]
+    rows = [
+        "| pools | CPU % of a core | RSS MiB | look lag p50 / p99 s | looks | calls to Temporal / s | writes, of them no news |"
+    ]
     rows += ["|" + " --- |" * 7]
     detections = []
     for line in record.lines():
@@ -168,12 +170,19 @@ def summary(record: Record) -> str:
         rows.append(
             f"| {line['pools']} | {_spread(windows, 'cpu_percent')} | {_spread(windows, 'rss_mib')} "
             f"| {at_most(lags, 0.5)} / {at_most(lags, 0.99)} | {sum(lag['inf'] for lag in lags):.0f} "
-            f"| {median(calls):.1f} | {sum(window['writes'] for window in windows)} |"
+            f"| {median(calls):.1f} | {_writes(windows)} |"
         )
         for what in ("workflow_s", "activity_s"):
             found = line[what]
             detections.append(f"{line['commit']} {what}: n={len(found)}, {found[0]} / {median(found)} / {found[-1]}")
     return "\n".join([*rows, "", *detections, "", record.footnote()])
+
+
+def _writes(windows: list[dict[str, Any]]) -> str:
+    """How many; and, where statuses were watched, how many of them changed nothing."""
+    writes, watched = sum(window["writes"] for window in windows), all("changes" in window for window in windows)
+    changes = sum(len(window.get("changes", ())) for window in windows)
+    return f"{writes}, {max(0, writes - changes) if watched else '-'}"
 
 
 def _spread(windows: list[dict[str, Any]], key: str) -> str:
