@@ -158,9 +158,8 @@ def say(text: str) -> None:
 
 def summary(record: Record) -> str:
     """The table, a row a run."""
-    rows = [
-        "| pools | CPU % of a core | RSS MiB | look lag p50 / p99 s | looks | calls to Temporal / s | writes, of them no news |"
-    ]
+    columns = ("pools", "CPU % of a core", "RSS MiB", "look lag p50 / p99 s", "looks", "calls to Temporal / s")
+    rows = [f"| {' | '.join(columns)} | writes, of them no news |"]
     rows += ["|" + " --- |" * 7]
     detections = []
     for line in record.lines():
