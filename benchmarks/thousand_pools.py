@@ -180,8 +180,8 @@ def summary(record: Record) -> str:
 def _writes(windows: list[dict[str, Any]]) -> str:
     """How many; and, where statuses were watched, how many of them changed nothing."""
     writes, watched = sum(window["writes"] for window in windows), all("changes" in window for window in windows)
-    changes = sum(len(window.get("changes", ())) for window in windows)
-    return f"{writes}, {max(0, writes - changes) if watched else '-'}"
+    changes = [change.keys() - {"pool", "observedTime"} for window in windows for change in window.get("changes", ())]
+    return f"{writes}, {sum(not what for what in changes) if watched else '-'}"
 
 
 def _spread(windows: list[dict[str, Any]], key: str) -> str:

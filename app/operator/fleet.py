@@ -109,9 +109,9 @@ class KubernetesFleet:
         last, spec = self._seen.get(name), PoolSpec.read(body.get("spec"))
         seen = Seen(body, spec, found[0] if len(found) == 1 else NOWHERE, nobody)
         status, made = body.get("status") or {}, seen.deployment["metadata"].get("creationTimestamp")
-        # Another object of the same name begins anew, and so does a status that was told before there was this one.
-        told = dict(status) if made and status.get("observedTime", "") > made else {}
-        seen.told = last.told if last and last.uids == seen.uids else told
+        # Another object of the same name begins anew. A status that is older than the Deployment is about another one.
+        told = status if made and str(status.get("observedTime", "")) > made else {}
+        seen.told = last.told if last and last.uids == seen.uids else dict(told)
         if seen.deployment is NOWHERE:
             return seen
         live, ours, foreign = seen.live, seen.told.get("desiredReplicas"), None
@@ -155,20 +155,20 @@ class KubernetesFleet:
 
     async def _idle_first(self, seen: Seen, replicas: int, spare: Sequence[str]) -> int:
         """Have the ReplicaSet take idle pods first; the replicas to write: more, where long activities would be cut."""
-        spec, live = seen.spec, seen.live
-        strict = spec.long_activities and seen.control.mode is Mode.AUTOMATIC
-        if replicas >= live or (replicas == 0 and not strict):
+        strict = seen.spec.long_activities and seen.control.mode is Mode.AUTOMATIC
+        if replicas >= seen.live or (replicas == 0 and not strict):
             return replicas
         try:
             costs, staying = choose(await self.kube.list_pods(seen.labels), spare, replicas)
             # Answered before the replicas are written: sent together, the ReplicaSet took others in 8 of 20 cases.
             await asyncio.gather(*(self.kube.set_cost(pod, cost) for pod, cost in costs.items()))
+            if costs:
+                self._troubles.tell("idle pods", "")
         except ApiError as error:
             if error.response.status_code != 403:
                 raise
-            staying = 0 if sum(name.startswith(f"{seen.name}-") for name in spare) >= live else live
+            staying = 0 if sum(name.startswith(f"{seen.name}-") for name in spare) >= seen.live else seen.live
             self._troubles.tell("idle pods", f"cannot go first, see operator.podDeletionCost in the chart: {error}")
-        least = min(staying, live, spec.max_replicas)
-        if strict and replicas < least:
+        if strict and replicas < (least := min(staying, seen.live, seen.spec.max_replicas)):
             replicas, seen.said = least, (Reason.WORK_IN_HAND, f"{least} stay: fewer would take a pod with work")
         return replicas

@@ -41,7 +41,7 @@ class Autoscaler:
     _: KW_ONLY
     poll_s: float
     clock: Callable[[], float] = time.monotonic
-    _pools: dict[str, tuple[Pool, Memory, Demand | None]] = field(init=False, default_factory=dict)
+    _pools: dict[str, tuple[Pool, Decision, Demand | None]] = field(init=False, default_factory=dict)
     _woken: set[str] = field(init=False, default_factory=set)
     _troubles: Troubles = field(init=False, default_factory=lambda: Troubles(log))
     _gone: int = field(init=False, default=0)
@@ -61,7 +61,7 @@ class Autoscaler:
                 await asyncio.wait_for(stop.wait(), min(due - self.clock(), self.observer.starts.every_s))
 
     async def tick(self, only: Container[str] | None = None) -> dict[str, Decision]:
-        """One look at all pools, or some: decisions by their names. Raises FleetGone, at the last of GONE_LOOKS."""
+        """One look at all pools, or some: new decisions by their names. Raises FleetGone, at the last of GONE_LOOKS."""
         try:
             pools = await asyncio.wait_for(self.fleet.pools(), FLEET_TIMEOUT_S)
         except Exception as error:
@@ -77,17 +77,19 @@ class Autoscaler:
         self._woken &= {pool.name for pool in pools if pool.automatic and not pool.replicas}
         pools = [pool for pool in pools if only is None or pool.name in only]
         began_ns, demands = time.time_ns(), await self._observe(pools)
-        pools = [pool for pool in pools if not self._stands(pool, demands.get(pool.name))]
-        decisions = await asyncio.gather(*(self._scale(p, demands.get(p.name), began_ns) for p in pools))
+        pools = [pool for pool in pools if pool.name in demands]
+        decisions = await asyncio.gather(*(self._scale(p, demands[p.name], began_ns) for p in pools))
         return {pool.name: decision for pool, decision in zip(pools, decisions, strict=True) if decision}
 
-    async def _observe(self, pools: Sequence[Pool]) -> dict[str, Demand]:
-        """Demand by the pool's name."""
-        asks = {name for name, (_, memory, _) in self._pools.items() if memory.asks}
+    async def _observe(self, pools: Sequence[Pool]) -> dict[str, Demand | None]:
+        """Demand by the pool's name, None where it is unknown; not of those whose last decision stands."""
+        asks = {name for name, (_, decision, _) in self._pools.items() if decision.memory.asks}
+        asleep = [p for p in pools if not p.replicas and p.name in self._pools and p.name not in self._woken]
+        resting = [(p.name, seen) for p in asleep if (last := self._pools[p.name])[0] is p and (seen := last[2])]
         demands, problem = dict[str, Demand](), ""
         try:
             client = await asyncio.wait_for(self.client_factory(), CONNECT_TIMEOUT_S)
-            demands = await self.observer.look(client, pools, asks)
+            demands = await self.observer.look(client, pools, asks, resting)
         except Exception as error:  # noqa: BLE001 - whatever keeps us from looking, demand is unknown
             problem = str(error) or repr(error)
         if len(same := {demand.problem for demand in demands.values()}) == 1:
@@ -95,7 +97,10 @@ class Autoscaler:
         self._troubles.tell("Temporal", problem and f"{problem}: no pool shrinks")
         for demand in demands.values() if not problem else ():
             self._troubles.tell(f"demand of {demand.task_queue}", demand.problem)
-        return demands | {name: replace(demands[name], woken=True) for name in self._woken & demands.keys()}
+        for name in (stand := {name for name, demand in resting if demands.get(name) is demand}):
+            metrics.repeat(demands[name].task_queue, self._pools[name][1].reason.value)
+        demands |= {name: replace(demands[name], woken=True) for name in self._woken & demands.keys()}
+        return {pool.name: demands.get(pool.name) for pool in pools if pool.name not in stand}
 
     async def _work_came(self) -> bool:
         """Whether a pool that sleeps is to be looked at now, and not only when its backlog is."""
@@ -112,23 +117,17 @@ class Autoscaler:
         self._woken |= woken
         return bool(woken)
 
-    def _stands(self, pool: Pool, demand: Demand | None) -> bool:
-        """Whether the last decision does: all went well, and nothing new is known."""
-        _, _, seen = self._pools.get(pool.name, (pool, None, None))
-        if stands := demand is not None and demand is seen and pool.name not in self._troubles:
-            metrics.repeat(pool.policy.task_queue)
-        return stands
-
     async def _scale(self, pool: Pool, demand: Demand | None, began_ns: int) -> Decision | None:
-        _, memory, _ = self._pools.get(pool.name, (pool, Memory(), None))
+        _, last, _ = self._pools.get(pool.name, (pool, None, None))
         problem, decision = "", None
         try:
-            decision = decide(pool.policy, demand, memory, self.clock(), pool.replicas)
-            self._pools[pool.name] = pool, decision.memory, demand
+            decision = decide(pool.policy, demand, last.memory if last else Memory(), self.clock(), pool.replicas)
+            self._pools[pool.name] = pool, decision, None
             async with asyncio.timeout(FLEET_TIMEOUT_S):  # wait_for would make a task of each pool
                 await self._apply(pool, demand, decision, began_ns)
             counts = decision.replicas if pool.automatic else pool.replicas, pool.replicas, pool.ready
             metrics.record(pool.policy.task_queue, counts, decision.reason.value, demand.types if demand else ())
+            self._pools[pool.name] = pool, decision, demand
         except Exception as error:  # noqa: BLE001 - one bad pool never stops the others
             problem = f"cannot be scaled or reported: {error!r}"
         self._troubles.tell(pool.name, problem)

@@ -8,7 +8,7 @@ says why; what is older than a look has its age. Rejected: the server's rates al
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from app.scaling.fleet import Pool
 
 FRESH_S = 12.0  # two looks, and the 5 s that the server caches: numbers older than this change no replicas
-_Told = Mapping[str, Sequence[Heartbeat]] | str
-_Seen = tuple["Pool", "Demand", Sequence[Want]]
 URGENT_S, CALM_S = 5.0, 30.0  # between two questions for statistics; the server caches them, so not below 5
 
 
@@ -92,36 +90,39 @@ class Observer:
         self._heartbeats = Heartbeats(asking, heartbeat_interval_s)
         self._statistics = Statistics(asking)
         self.starts = Starts(asking)
-        self._clock, self._seen = asking.clock, dict[str, _Seen]()
+        self._clock = asking.clock
 
-    async def look(self, client: Client, pools: Sequence[Pool], asks: Container[str] = ()) -> dict[str, Demand]:
-        """Demand by the pool's name: the same object as before of one that sleeps on, with nothing new known of it.
+    async def look(
+        self,
+        client: Client,
+        pools: Sequence[Pool],
+        asks: Container[str] = (),
+        resting: Iterable[tuple[str, Demand]] = (),
+    ) -> dict[str, Demand]:
+        """Demand by the pool's name. Those in `asks` would shrink, were their statistics fresh.
 
-        Those in `asks` would shrink, were their statistics fresh.
+        `resting`: what was known of pools that sleep; where nothing new is heard it is their demand, the same object.
         """
         heartbeats = await self._heartbeats.read(client)
-        new = (pool for pool in pools if pool.name in asks or not self._rests(pool, heartbeats))
-        self._seen |= {pool.name: self._see(pool, heartbeats, asks) for pool in new}
-        wanted = [want for pool in pools for want in self._seen[pool.name][2]]
+        heard = not isinstance(heartbeats, str)
+        seen = {
+            n: d for n, d in resting if heard and d.known == "Full" and not (d.workers or d.task_queue in heartbeats)
+        }
+        seen |= {pool.name: self._demand(pool, heartbeats) for pool in pools if pool.name not in seen}
+        wanted = [want for pool in pools for want in _wants(pool, seen[pool.name], asks=pool.name in asks)]
         asked = await self._statistics.refresh(client, wanted)
-        self._seen |= {p.name: self._see(p, heartbeats, asks) for p in pools if p.policy.task_queue in asked}
-        return {pool.name: self._seen[pool.name][1] for pool in pools}
+        return seen | {pool.name: self._demand(pool, heartbeats) for pool in pools if pool.policy.task_queue in asked}
 
-    def _rests(self, pool: Pool, heartbeats: _Told) -> bool:
-        before, demand, _ = self._seen.get(pool.name, (None, None, ()))
-        quiet = not (pool.replicas or isinstance(heartbeats, str) or pool.policy.task_queue in heartbeats)
-        return quiet and before is pool and demand is not None and demand.known == "Full" and not demand.workers
-
-    def _see(self, pool: Pool, heartbeats: _Told, asks: Container[str]) -> _Seen:
-        queue, slots, now = pool.policy.task_queue, pool.policy.slots_per_replica, self._clock()
+    def _demand(self, pool: Pool, heartbeats: Mapping[str, Sequence[Heartbeat]] | str) -> Demand:
+        queue, slots = pool.policy.task_queue, pool.policy.slots_per_replica
         mine = None if isinstance(heartbeats, str) else heartbeats.get(queue, [])
         answers = {kind: self._statistics.answers.get((queue, kind)) for kind in pool.task_types}
         stats = (answer.stats for answer in answers.values() if answer)
         problems = dict.fromkeys(p for p in (heartbeats, *stats) if isinstance(p, str))
+        now = self._clock()
         types = tuple(_type_demand(slots, kind, mine, answer, now) for kind, answer in answers.items())
         loads = tuple(told.load(pool.task_types, slots) for told in mine or ())
-        demand = Demand(queue, types, loads, "; ".join(problems))
-        return pool, demand, _wants(pool, demand, asks=pool.name in asks)
+        return Demand(queue, types, loads, "; ".join(problems))
 
 
 def _wants(pool: Pool, demand: Demand, *, asks: bool) -> list[Want]:

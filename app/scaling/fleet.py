@@ -49,4 +49,4 @@ class Fleet(Protocol):
         """Want `replicas` from now on; do not wait for them. `spare`: the identities of idle workers, first to stop."""
 
     async def report(self, pool: Pool, demand: Demand | None, decision: Decision) -> None:
-        """Show what was seen and decided; after `scale`, and also when nothing changes."""
+        """Show what was seen and decided; after `scale`, and also when nothing changes, but not while a pool rests."""

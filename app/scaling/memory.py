@@ -19,7 +19,7 @@ LASTING_S = 15.0  # slots that were in use for less (or for less than two max_wa
 TAKEN_IN_S = 35.0  # after Temporal failed to answer, a rise may be its own: what was added in the 30 s before, again
 CACHED_S = 6.0  # the server's statistics are up to 5 s old
 DOUBT_S = 120.0  # so long that is not believed
-BLIND_S = 120.0  # without a look: two of the longest poll_s
+BLIND_S = 120.0  # without a decision: two of the longest poll_s
 LONGEST_S = 3600.0  # a service time beyond it is an hour: its tasks seldom end, and the old ones fade
 KEEP = 0.9  # weight of the past in the service time: an average over about ten samples
 
@@ -117,5 +117,5 @@ def remember(policy: Policy, memory: Memory, need: int, now: float, current: int
 
 
 def gone(memory: Memory, now: float) -> bool:
-    """Whether nobody has looked for so long that what came and went meanwhile is not known."""
+    """Whether nothing was decided for so long that what came and went meanwhile is not known."""
     return not memory.needs or now - memory.needs[-1][0] > BLIND_S

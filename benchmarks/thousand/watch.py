@@ -45,7 +45,7 @@ class Watch:
 
 
 class Statuses(Watch):
-    """What changes in the statuses of WorkerPools."""
+    """What changes in the statuses of WorkerPools: each write changes one, if only its `observedTime`."""
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self._known: dict[str, dict[str, Any]] = {}
@@ -57,8 +57,9 @@ class Statuses(Watch):
         before, self._known[name] = self._known.get(name), status
         if before is None:
             return
-        keys = sorted(key for key in before.keys() | status.keys() if before.get(key) != status.get(key))
-        self._changes.append({"pool": name} | {key: [before.get(key), status.get(key)] for key in keys})
+        # A watch that begins anew tells all once more, and so does a change of something else.
+        if keys := sorted(key for key in before.keys() | status.keys() if before.get(key) != status.get(key)):
+            self._changes.append({"pool": name} | {key: [before.get(key), status.get(key)] for key in keys})
 
     def changes(self) -> list[dict[str, Any]]:
         """Since the last call."""

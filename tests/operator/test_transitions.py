@@ -232,12 +232,15 @@ def test_a_refusal_is_not_told_any_more_once_nothing_is_refused(server: Server, 
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("spec", [{"paused": True}, {"replicas": 1}])
+@pytest.mark.parametrize("spec", [{"paused": True}, {"replicas": 1}, {}])
 def test_a_pool_that_a_person_decides_on_is_looked_at_each_time(spec: dict[str, Any]) -> None:
     async def run() -> None:
         operator = Operator(Server(spec=spec))
+        await operator.look()
+        operator.server.by_hand(1 if spec else 3)
         first, second = [await operator.look() for _ in range(4)][2:]
         assert second is not first
+        assert not first.automatic
 
     asyncio.run(run())
 

@@ -352,6 +352,32 @@ class TestNews:
 
         asyncio.run(asyncio.wait_for(run(), 40))
 
+    def test_one_that_is_woken_has_the_age_of_its_statistics(self, temporal_address: str) -> None:
+        async def run() -> None:
+            async with self.asleep(temporal_address) as (fleet, autoscaler, queue):
+                await asyncio.sleep(1)
+                autoscaler._woken.add(queue)
+                assert (await autoscaler.tick())[queue].reason is Reason.WAKE_UP
+                (demand, _) = fleet.reports[-1]
+                assert demand
+                assert demand.woken
+                assert min(t.stats_age_s or 0 for t in demand.types) >= 1
+
+        asyncio.run(run())
+
+    def test_one_of_two_on_a_queue_goes(self, temporal_address: str) -> None:
+        async def run() -> None:
+            async with self.asleep(temporal_address) as (fleet, autoscaler, queue):
+                fleet.held["other"] = replace(fleet.held[queue], name="other")
+                assert await autoscaler.tick() != {}
+                del fleet.held["other"]
+                assert await autoscaler.tick() == {}
+                while not await autoscaler.tick():
+                    await asyncio.sleep(0.2)
+                assert metric("desired_replicas", queue) == 0
+
+        asyncio.run(asyncio.wait_for(run(), 20))
+
     def test_pods_that_have_not_told_anything_yet_are_no_sleep(self, temporal_address: str) -> None:
         async def run() -> None:
             client, queue = await connect(temporal_address), new_queue()

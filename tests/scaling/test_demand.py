@@ -373,14 +373,15 @@ class TestQuestions:
             by = Observer(Asking(per_s=2, timeout_s=5, clock=clock), HEARTBEAT_S)
             names = [new_queue() for _ in range(20)]
             # 2 a second over 3 s, less one for ListWorkers: 5 of 20.
-            seen = await by.look(client, [pool_of(name, "workflow") for name in names], {names[-1]})
+            pools = [pool_of(name, "workflow") for name in names]
+            seen = await by.look(client, pools, {names[-1]})
             known = {name for name, demand in seen.items() if demand.known == "Full"}
             assert len(known) == 5
             assert names[-1] in known
             assert {d.problem for d in seen.values()} == {""}
             for _ in range(8):
                 clock.now += 3
-                seen = await by.look(client, [pool_of(name, "workflow") for name in names], {names[-1]})
+                seen = await by.look(client, pools, {names[-1]})
             assert {d.known for d in seen.values()} == {"Full"}
             ages = {name: d.types[0].stats_age_s or 0 for name, d in seen.items()}
             assert ages.pop(names[-1]) <= 6, "it has its turn each time"

@@ -43,8 +43,11 @@ class _Pool:
     types: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
     succeeded_at: float | None = None
     decisions: Counter[tuple[str, str]] = field(default_factory=Counter)
-    last: tuple[str, str] = "none", ""
     decided_at: float = 0.0
+
+    def succeed(self) -> None:
+        if any(value is not None for values in self.types.values() for value in values):
+            self.succeeded_at = time.time()
 
 
 _pools = dict[str, _Pool]()
@@ -59,17 +62,17 @@ def record(task_queue: str, replicas: tuple[int, int, int], reason: str, types: 
     pool = _pools.setdefault(task_queue, _Pool())
     desired, current, _ = pool.replicas = replicas
     pool.types = {each.task_type: tuple(getattr(each, name) for name in _OF_TYPE) for each in types}
-    pool.last = ("up" if desired > current else "down" if desired < current else "none"), reason
+    pool.decisions["up" if desired > current else "down" if desired < current else "none", reason] += 1
     pool.decided_at = time.time()
-    repeat(task_queue)
+    pool.succeed()
 
 
-def repeat(task_queue: str) -> None:
-    """Publish its last decision once more: nothing new is known."""
-    pool = _pools[task_queue]
-    pool.decisions[pool.last] += 1
-    if any(value is not None for values in pool.types.values() for value in values):
-        pool.succeeded_at = time.time()
+def repeat(task_queue: str, reason: str) -> None:
+    """Publish once more that nothing changes, as nothing new is known."""
+    # Another pool of the same task queue may have taken the series with it.
+    if pool := _pools.get(task_queue):
+        pool.decisions["none", reason] += 1
+        pool.succeed()
 
 
 def forget(task_queue: str) -> None:
