@@ -12,9 +12,6 @@ class Troubles:
         self._log = log
         self._names: set[str] = set()
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._names
-
     def tell(self, name: str, problem: str) -> None:
         """How `name` fared this time; no `problem`: well."""
         if bool(problem) != (name in self._names):
