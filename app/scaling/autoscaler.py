@@ -104,16 +104,16 @@ class Autoscaler:
 
     async def _work_came(self) -> bool:
         """Whether a pool that sleeps is to be looked at now, and not only when its backlog is."""
-        sleepers = [pool for pool, *_ in self._pools.values() if pool.automatic and not pool.replicas]
-        if not (queues := {pool.name: {pool.policy.task_queue, *pool.wake_with} for pool in sleepers}):
+        if not (sleepers := [pool for pool, _, _ in self._pools.values() if pool.automatic and not pool.replicas]):
             return False
         try:
             client = await asyncio.wait_for(self.client_factory(), CONNECT_TIMEOUT_S)
-            started = await self.observer.starts.read(client, set[str]().union(*queues.values()))
+            queues = {queue for pool in sleepers for queue in (pool.policy.task_queue, *pool.wake_with)}
+            started = await self.observer.starts.read(client, queues)
         except Exception as error:  # noqa: BLE001 - the backlog wakes them all the same, seconds later
             started = str(error) or repr(error)
         self._troubles.tell("waking", started if isinstance(started, str) else "")
-        woken = {name for name, those in queues.items() if not isinstance(started, str) and those & started}
+        woken = {p.name for p in sleepers if isinstance(started, set) and started & {p.policy.task_queue, *p.wake_with}}
         self._woken |= woken
         return bool(woken)
 
