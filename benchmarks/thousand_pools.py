@@ -172,7 +172,8 @@ def summary(record: Record) -> str:
             f"| {median(calls):.1f} | {_writes(windows)} |"
         )
         for what in ("workflow_s", "activity_s"):
-            found = line[what]
+            if not (found := line[what]):
+                continue
             detections.append(f"{line['commit']} {what}: n={len(found)}, {found[0]} / {median(found)} / {found[-1]}")
     return "\n".join([*rows, "", *detections, "", record.footnote()])
 
