@@ -156,8 +156,7 @@ def summary(record: Record) -> str:
     head += [
         f"{FORMULA} pods from the start, s",
         f"{MOST}, s",
-        f"ratio to {FORMULA}",
-        f"to {MOST}, where that many were wanted",
+        f"ratio to {FORMULA} ({MOST} if wanted)",
         "calls to Temporal in 60 s",
     ]
     rows = [[kind, *_row(lines)] for kind in KINDS if (lines := record.lines(service_time=kind))]
@@ -170,8 +169,7 @@ def _row(lines: list[dict[str, Any]]) -> list[str]:
         return spread([line[key] for line in lines if line.get(key) is not None])
 
     calls = sum((Counter(line["calls_in_60_s"]) for line in lines), Counter[str]())
-    ratios = [round(line["drained_s"] / line["control_drained_s"], 2) for line in lines]
-    most = [line for line in lines if line["peak"] == MOST]
+    ratios = [line["drained_s"] / line[f"control_{'most_' * (line['peak'] == MOST)}drained_s"] for line in lines]
     return [
         str(len(lines)),
         of("wanted_s"),
@@ -181,8 +179,7 @@ def _row(lines: list[dict[str, Any]]) -> list[str]:
         of("drained_s"),
         of("control_drained_s"),
         of("control_most_drained_s"),
-        spread(ratios),
-        spread([round(line["drained_s"] / line["control_most_drained_s"], 2) for line in most]) if most else "-",
+        spread([round(ratio, 2) for ratio in ratios]),
         ", ".join(f"{method} {count / len(lines):.0f}" for method, count in calls.most_common()),
     ]
 

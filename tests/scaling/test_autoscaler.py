@@ -294,6 +294,11 @@ class TestWaking:
 class TestNews:
     """While a pool sleeps, it is decided on again only when something new is known of it."""
 
+    @pytest.fixture(autouse=True)
+    def old_statistics(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Not asked for anew however slow the machine is, but where a test wants it."""
+        monkeypatch.setattr(demand_module, "URGENT_S", 600)
+
     @asynccontextmanager
     async def asleep(self, address: str) -> AsyncIterator[tuple[SimulatedFleet, Autoscaler, str]]:
         """A fleet of one pool, which was looked at twice."""
@@ -317,9 +322,10 @@ class TestNews:
 
         asyncio.run(run())
 
-    def test_new_statistics(self, temporal_address: str) -> None:
+    def test_new_statistics(self, temporal_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
         async def run() -> None:
             async with self.asleep(temporal_address) as (_, autoscaler, queue):
+                monkeypatch.setattr(demand_module, "URGENT_S", 1)
                 while not (decisions := await autoscaler.tick()):
                     await asyncio.sleep(0.2)
                 assert decisions[queue].reason is Reason.IDLE
@@ -334,9 +340,7 @@ class TestNews:
 
         asyncio.run(run())
 
-    def test_a_worker_on_its_queue_comes_and_goes(self, temporal_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(demand_module, "URGENT_S", 60)  # no statistics tell of it
-
+    def test_a_worker_on_its_queue_comes_and_goes(self, temporal_address: str) -> None:
         async def run() -> None:
             async with self.asleep(temporal_address) as (fleet, autoscaler, queue):
 
@@ -365,13 +369,14 @@ class TestNews:
 
         asyncio.run(run())
 
-    def test_one_of_two_on_a_queue_goes(self, temporal_address: str) -> None:
+    def test_one_of_two_on_a_queue_goes(self, temporal_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
         async def run() -> None:
             async with self.asleep(temporal_address) as (fleet, autoscaler, queue):
                 fleet.held["other"] = replace(fleet.held[queue], name="other")
                 assert await autoscaler.tick() != {}
                 del fleet.held["other"]
                 assert await autoscaler.tick() == {}
+                monkeypatch.setattr(demand_module, "URGENT_S", 1)
                 while not await autoscaler.tick():
                     await asyncio.sleep(0.2)
                 assert metric("desired_replicas", queue) == 0
