@@ -91,8 +91,11 @@ class Place:
         self.cluster.kubectl("create", "-f", "-", namespace=self.namespace, stdin=every)
 
     @contextmanager
-    def operator(self, release: str) -> Iterator[Proxy]:
-        """Our operator for the pools of one release, looking; the counter of what it asks of Temporal."""
+    def operator(self, release: str, *, poll_s: float | None = None) -> Iterator[Proxy]:
+        """Our operator for the pools of one release, looking; the counter of what it asks of Temporal.
+
+        `poll_s`: how often it looks, if not as by default.
+        """
         theirs = ("FLEET_", "TEMPORAL_", "OTEL_")
         env = {name: text for name, text in self.cluster.environment().items() if not name.startswith(theirs)}
         home = self.folder / release
@@ -106,6 +109,8 @@ class Place:
                 "FLEET_OPERATOR__RELEASE": release,
                 "FLEET_TEMPORAL__ADDRESS": proxy.address,
             }
+            if poll_s is not None:
+                env["FLEET_OPERATOR__POLL_S"] = str(poll_s)
             command = [sys.executable, "-m", "app.operator.main"]
             process = subprocess.Popen(command, cwd=home, env=env, stdout=out, stderr=out, start_new_session=True)
             try:

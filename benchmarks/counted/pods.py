@@ -65,15 +65,15 @@ class CountedPods:
     `replicas`: what each Deployment was told to have, with the time of the change, by its pool's name.
     """
 
-    def __init__(self, at: Place, *, workflows: Collection[str] = ()) -> None:
-        """`workflows`: pools whose workers run workflows too."""
+    def __init__(self, at: Place, *, workflows: Collection[str] = (), heartbeat_s: float = HEARTBEAT_S) -> None:
+        """`workflows`: pools whose workers run workflows too. `heartbeat_s`: how often workers tell of themselves."""
         self.book = Book()
         self.replicas: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
         self.removed: list[Removed] = []
         self.workflows = set(workflows)
         self._place = at
         self._pods: dict[str, Counted] = {}
-        self._runtime = Runtime(telemetry=TelemetryConfig(), worker_heartbeat_interval=timedelta(seconds=HEARTBEAT_S))
+        self._runtime = Runtime(telemetry=TelemetryConfig(), worker_heartbeat_interval=timedelta(seconds=heartbeat_s))
         self._tasks: set[asyncio.Task[None]] = set()
         self._watches: list[asyncio.Task[None]] = []
         self._closed = asyncio.Event()
