@@ -41,6 +41,8 @@ FADED_S = 20.0
 WATCHED_S = 60.0
 """After the end of the burst; replicas that are added then are for nothing."""
 LIMIT_S = 180.0
+AIM = 2
+"""Times what as many pods that are there need."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,7 @@ def summary(record: Record) -> str:
         f"{FORMULA} pods from the start, s",
         f"{MOST}, s",
         f"ratio to the nearer of {FORMULA} and {MOST}",
+        f"in how many <= {AIM}",
         "calls to Temporal in 60 s",
     ]
     rows = [[kind, *_row(lines)] for kind in KINDS if (lines := record.lines(service_time=kind))]
@@ -202,6 +205,7 @@ def _row(lines: list[dict[str, Any]]) -> list[str]:
         of("control_drained_s"),
         of("control_most_drained_s"),
         spread([round(ratio, 2) for ratio in ratios]),
+        str(sum(ratio <= AIM for ratio in ratios)),
         ", ".join(f"{method} {count / len(lines):.0f}" for method, count in calls.most_common()),
     ]
 
