@@ -2,9 +2,9 @@
 
 500 activities of a second on one pod with 10 slots, at most 20 pods, the default policy; counted pods (counted/pods.py)
 and our operator. In turn the service time is known from some activities before, or not: then the first that end tell
-it; and not known with workers that tell of themselves and an operator that looks as often as they may (QUICK). Each
-trial has two controls beside it, one after the other and in changing order: as many pods as the formula wants for
-activities of a second, and 20, which it wants while nobody knows how long they take; all there from the start.
+it. Then once more not known, with workers that tell of themselves each second and an operator that looks every two
+(QUICK). Each trial has two controls beside it, one after the other and in changing order: as many pods as the formula
+wants for activities of a second, and 20, which it wants while nobody knows how long they take; there from the start.
 
     --until N   go on until N trials of each kind are recorded in results/burst.jsonl
     --summary   print what is recorded
@@ -42,19 +42,19 @@ WATCHED_S = 60.0
 """After the end of the burst; replicas that are added then are for nothing."""
 LIMIT_S = 180.0
 AIM = 2
-"""Times what as many pods that are there need."""
+"""Most that a burst may take, as a multiple of its control."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How often workers tell of themselves and the operator looks; seconds."""
+    """How often workers tell of themselves and the operator looks, in seconds; None: as by default."""
 
     name: str
     heartbeat_s: float
-    look_s: float
+    look_s: float | None
 
 
-DEFAULT, QUICK = Pace("default", HEARTBEAT_S, 3.0), Pace("quick", 1.0, 2.0)
+DEFAULT, QUICK = Pace("default", HEARTBEAT_S, None), Pace("quick", 1.0, 2.0)
 KINDS = {"known": DEFAULT, "unknown": DEFAULT, "unknown, quick": QUICK}
 
 
@@ -211,8 +211,8 @@ def _row(lines: list[dict[str, Any]]) -> list[str]:
 
 
 def _control_s(line: dict[str, Any]) -> float:
-    """Of as many pods as were wanted, or about as many."""
-    most = abs(line["peak"] - MOST) < abs(line["peak"] - FORMULA)
+    """What the control that is nearest in size took; of two that are equally near, the larger."""
+    most = abs(line["peak"] - MOST) <= abs(line["peak"] - FORMULA)
     return float(line["control_most_drained_s" if most else "control_drained_s"])
 
 

@@ -26,12 +26,13 @@ def running_pods(cluster: Cluster, namespace: str, count: int, unready: int = 0)
     until(lambda: len(names(cluster, namespace)) == count, 30, 0.1)
     made = names(cluster, namespace)
     for number, name in enumerate(made):
-        _bind(cluster, namespace, name)
+        bind(cluster, namespace, name)
         set_ready(cluster, namespace, name, number < count - unready)
     return made
 
 
-def _bind(cluster: Cluster, namespace: str, name: str) -> None:
+def bind(cluster: Cluster, namespace: str, name: str) -> None:
+    """Play the scheduler: the pod is on a node, which there is not."""
     target = {"apiVersion": "v1", "kind": "Node", "name": _NODE}
     binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
     path = f"/api/v1/namespaces/{namespace}/pods/{name}/binding"

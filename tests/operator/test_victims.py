@@ -20,7 +20,7 @@ from app.scaling.memory import Memory
 from app.scaling.policy import Decision, Reason
 from tests.cluster.client import Cluster
 from tests.local.dev_fleet import until
-from tests.operator.pods import names, running_pods, set_ready
+from tests.operator.pods import bind, names, running_pods, set_ready
 from tests.operator.pool import DEPLOYMENT, RELEASE, apply_crd, create_pool
 
 pytestmark = pytest.mark.cluster
@@ -170,11 +170,13 @@ def test_without_the_right_a_pool_shrinks_without_marks_and_says_so_once(
 
 
 def _stranger(shrinking: Shrinking) -> str:
-    """A pod of another pool."""
+    """A pod of another pool, ready as well."""
     labels = {**DEPLOYMENT["metadata"]["labels"], POOL_LABEL: "payments", "pod-template-hash": "1"}
     pod = {**DEPLOYMENT["spec"]["template"], "kind": "Pod", "apiVersion": "v1"}
     body = {**pod, "metadata": {"name": "stranger", "labels": labels}}
     shrinking.kubectl("create", "-f", "-", stdin=json.dumps(body))
+    bind(shrinking.cluster, shrinking.namespace, "stranger")
+    set_ready(shrinking.cluster, shrinking.namespace, "stranger", True)
     return "stranger"
 
 
