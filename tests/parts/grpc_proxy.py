@@ -2,7 +2,8 @@
 
 It ends TLS (a certificate that can be replaced while it runs, optionally asking for a client certificate), checks the
 `authorization` header as Temporal's own authorizer does, and counts what it saw. Every call of Temporal's API is one
-request and one answer, so bytes go through as they are. What goes wrong with calls on purpose is `grpc_faults.py`.
+request and one answer, so bytes go through as they are, but for those that a test rewrites. What goes wrong with calls
+on purpose is `grpc_faults.py`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -43,6 +44,8 @@ class Proxy:
     """Methods that need no key; these are what the server's default authorizer allows everybody."""
     delays_s: dict[str, float] = field(default_factory=dict)
     """By method name: how much later than the server the proxy answers."""
+    rewrites: dict[str, Callable[[bytes], bytes]] = field(default_factory=dict)
+    """By method name: what becomes of the server's answer, for one that another release would give."""
     calls: Counter[str] = field(default_factory=Counter)
     """By method name."""
     limits_s: dict[str, float | None] = field(default_factory=dict)
@@ -124,7 +127,7 @@ class _Forward(grpc.GenericRpcHandler):  # type: ignore[misc]
             result = answer.result()
             if fault := self._proxy.faults.met(name, peer, late=True):
                 fault.end(context)
-            return result
+            return self._proxy.rewrites.get(name, bytes)(result)
         except grpc.FutureCancelledError:
             context.abort(grpc.StatusCode.CANCELLED, "cancelled")
         except grpc.RpcError as error:

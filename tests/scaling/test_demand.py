@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
+from temporalio.api.workflowservice.v1 import ListWorkersResponse
 from temporalio.client import Client
 from temporalio.worker import Worker
 
@@ -163,6 +164,26 @@ def test_workers_are_read_page_by_page(temporal_address: str, monkeypatch: pytes
             assert {w.identity for w in seen.workers} == {"pod-1", "pod-2"}
 
     asyncio.run(run())
+
+
+def test_workers_without_their_slots_are_not_no_workers(temporal_address: str) -> None:
+    def without(answer: bytes) -> bytes:
+        told = ListWorkersResponse.FromString(answer)
+        assert told.workers, "the newer field, which has no slots"
+        told.ClearField("workers_info")
+        return told.SerializeToString()
+
+    async def run(front: Proxy) -> None:
+        client, queue = await connect(front.address), new_queue()
+        async with pod(temporal_address, queue):
+            await until(lambda: look(client, queue), lambda d: len(d.running) == 1)
+            front.rewrites["ListWorkers"] = without
+            seen = await look(client, queue)
+            assert (of(seen, "activity").used_slots, seen.known) == (None, "Partial")
+            assert seen.problem == "ListWorkers: the server lists workers without their slots"
+
+    with grpc_proxy(temporal_address) as front:
+        asyncio.run(run(front))
 
 
 def test_a_rate_limit_is_seen(temporal_address: str) -> None:
