@@ -16,7 +16,6 @@ from app.operator.fleet import KubernetesFleet
 from app.operator.kube import MANAGER, Kube
 from app.operator.objects import Objects
 from app.operator.workerpool import INSTANCE_LABEL, POOL_LABEL
-from app.scaling.fleet import Pool
 from app.scaling.memory import Memory
 from app.scaling.policy import Decision, Reason
 from tests.cluster.client import Cluster
@@ -51,28 +50,26 @@ class Shrinking:
         objects = Objects()
         fleet = KubernetesFleet(Kube(client, {INSTANCE_LABEL: RELEASE}), objects, lambda: None)
         for replicas in (None, *to):
-            pool = await self._scaled(fleet, objects, replicas, spare)
-            decision = Decision(replicas or pool.replicas, Reason.DEMAND_FELL, "less to do", Memory())
-            await fleet.report(pool, None, decision)
+            await self._look(fleet, objects, replicas, spare)
         status: dict[str, Any] = json.loads(self.kubectl("get", "wp", "orders", "-o", "json"))["status"]
         return status
 
-    async def _scaled(
-        self, fleet: KubernetesFleet, objects: Objects, replicas: int | None, spare: Sequence[str]
-    ) -> Pool:
-        """The pool as it was looked at, scaled unless `replicas` is None."""
+    async def _look(self, fleet: KubernetesFleet, objects: Objects, replicas: int | None, spare: Sequence[str]) -> None:
+        """Scale, unless `replicas` is None, and report."""
         for _ in range(5):
             objects.listed_at = 0.0
             (pool,) = await fleet.pools()
+            decision = Decision(replicas or pool.replicas, Reason.DEMAND_FELL, "less to do", Memory())
             try:
                 if replicas is not None:
                     await fleet.scale(pool, replicas, spare)
+                await fleet.report(pool, None, decision)
             except ApiError as error:
                 # The Deployment's controller wrote since the look: the autoscaler too looks again.
                 if error.response.status_code != 409:
                     raise
             else:
-                return pool
+                return
         raise AssertionError(f"not scaled to {replicas}: the Deployment never rested")
 
     def kubectl(self, *args: str, stdin: str | None = None) -> str:
