@@ -106,7 +106,7 @@ class OperatorSettings(Section):
 
     namespace: str = Field(default="", description="Kubernetes namespace that it works in; empty: the pod's own.")
     release: str = Field(default="", description="Instance label of the objects that it may touch; empty: all there.")
-    poll_s: float = Field(default=3.0, ge=1, le=60, description="How often it looks.")
+    poll_s: float = Field(default=2.0, ge=1, le=60, description="How often it looks.")
     calls_per_s: float = Field(
         default=10.0, ge=2, le=1000, description="Calls to Temporal, all together; Temporal Cloud allows 30."
     )

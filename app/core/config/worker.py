@@ -73,7 +73,7 @@ class WorkerSettings(Section):
         default=3, ge=0, le=100, description="How often a worker that stops by itself is started again in its process."
     )
     heartbeat_interval_s: float = Field(
-        default=2.0,
+        default=1.0,
         ge=1,
         le=60,
         description="How often a process tells Temporal its used and free slots; the scaling's fast signal.",

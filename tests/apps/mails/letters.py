@@ -14,7 +14,7 @@ from app.worker.activities import ledger
 from app.worker.registry import activity_defn, workflow_defn
 from app.worker.workflows.base import BaseWorkflow
 
-HEARTBEAT_TIMEOUT_S = 3.0
+HEARTBEAT_TIMEOUT_S = 10.0
 START_TO_CLOSE_S = 300.0
 _BEAT_S = 0.5
 _CHUNK = 16 * 2**20
