@@ -2,9 +2,10 @@
 
 500 activities of a second on one pod with 10 slots, at most 20 pods, the default policy; counted pods (counted/pods.py)
 and our operator. In turn the service time is known from some activities before, or not: then the first that end tell
-it. Then once more not known, with workers that tell of themselves each second and an operator that looks every two
-(QUICK). Each trial has two controls beside it, one after the other and in changing order: as many pods as the formula
-wants for activities of a second, and 20, which it wants while nobody knows how long they take; there from the start.
+it. First with workers that tell of themselves each second and an operator that looks every two, as by default, then
+with two seconds and three (CALM). Each trial has two controls beside it, one after the other and in changing order: as
+many pods as the formula wants for activities of a second, and 20, which it wants while nobody knows how long they take;
+there from the start.
 
     --until N   go on until N trials of each kind are recorded in results/burst.jsonl
     --summary   print what is recorded
@@ -18,12 +19,12 @@ import random
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from statistics import median
 from typing import Any
 
+from app.core.config.model import OperatorSettings
 from benchmarks.counted.place import Place, place
 from benchmarks.counted.pods import CALLER, HEARTBEAT_S, SLOTS, CountedPods
 from benchmarks.counted.work import call
@@ -47,15 +48,18 @@ AIM = 2
 
 @dataclass(frozen=True)
 class Pace:
-    """How often workers tell of themselves and the operator looks, in seconds; None: as by default."""
+    """How often workers tell of themselves and the operator looks, in seconds."""
 
-    name: str
     heartbeat_s: float
-    look_s: float | None
+    look_s: float
+
+    @property
+    def release(self) -> str:
+        return f"{RELEASE}-{self.heartbeat_s:g}-{self.look_s:g}"
 
 
-DEFAULT, QUICK = Pace("default", HEARTBEAT_S, None), Pace("quick", 1.0, 2.0)
-KINDS = {"known": DEFAULT, "unknown": DEFAULT, "unknown, quick": QUICK}
+DEFAULT, CALM = Pace(HEARTBEAT_S, OperatorSettings().poll_s), Pace(2.0, 3.0)
+SERVICE_TIMES = "known", "unknown"
 
 
 FORMULA = math.ceil((BURST - SLOTS) * SERVICE_S / MAX_WAIT_S / SLOTS)
@@ -134,7 +138,6 @@ async def trial(
             else:
                 drained[part] = await control(at, pods, part)
     return {
-        "service_time": service_time,
         "formula": FORMULA,
         **result,
         "control_drained_s": drained[FORMULA],
@@ -152,31 +155,44 @@ async def _empty(at: Place, pods: CountedPods, pool: str) -> None:
 def proceed(until: int, record: Record) -> None:
     """Make what is missing, one pace after the other."""
     with place() as at:
-        for pace in dict.fromkeys(KINDS.values()):
-            kinds = [kind for kind, its in KINDS.items() if its == pace and _missing(record, until, kind) > 0]
-            if kinds:
-                with at.operator(f"{RELEASE}-{pace.name}", poll_s=pace.look_s) as asked:
-                    asyncio.run(_proceed(at, asked, pace, kinds, until, record))
+        for pace in (DEFAULT, CALM):
+            if _next(record, pace, until):
+                with at.operator(pace.release, poll_s=pace.look_s) as asked:
+                    asyncio.run(_proceed(at, asked, pace, until, record))
 
 
-async def _proceed(at: Place, asked: Proxy, pace: Pace, kinds: Sequence[str], until: int, record: Record) -> None:
-    """The kind with fewer trials first."""
-    release = f"{RELEASE}-{pace.name}"
+async def _proceed(at: Place, asked: Proxy, pace: Pace, until: int, record: Record) -> None:
     async with CountedPods(at, heartbeat_s=pace.heartbeat_s) as pods:
-        while _missing(record, until, kind := max(kinds, key=lambda each: _missing(record, until, each))) > 0:
-            with record.trial(service_time=kind):
-                result = await trial(at, pods, asked, release, kind, len(record.lines(service_time=kind)))
-            record.add(result)
+        while service_time := _next(record, pace, until):
+            kind = _kind(pace, service_time)
+            with record.trial(**kind):
+                result = await trial(at, pods, asked, pace.release, service_time, len(record.lines(**kind)))
+            record.add({**kind, **result})
             print(result, flush=True)
 
 
-def _missing(record: Record, until: int, kind: str) -> int:
-    return until - len(record.lines(service_time=kind))
+def _next(record: Record, pace: Pace, until: int) -> str:
+    """The kind of service time that has fewer trials; empty: none is missing."""
+    n, service_time = min((len(record.lines(**_kind(pace, each))), each) for each in SERVICE_TIMES)
+    return service_time if n < until else ""
+
+
+def _kind(pace: Pace, service_time: str) -> dict[str, Any]:
+    return {"service_time": service_time, **asdict(pace)}
 
 
 def summary(record: Record) -> str:
     """The recorded trials as a table in Markdown; times: min / median / max."""
-    head = ["service time", "n", "wanted after, s", "replicas wanted then", "peak", "added after the end", "drained, s"]
+    head = [
+        "service time",
+        "heartbeat, look, s",
+        "n",
+        "wanted after, s",
+        "replicas wanted then",
+        "peak",
+        "added after the end",
+        "drained, s",
+    ]
     head += [
         f"{FORMULA} pods from the start, s",
         f"{MOST}, s",
@@ -184,7 +200,12 @@ def summary(record: Record) -> str:
         f"in how many <= {AIM}",
         "calls to Temporal in 60 s",
     ]
-    rows = [[kind, *_row(lines)] for kind in KINDS if (lines := record.lines(service_time=kind))]
+    rows = [
+        [service_time, f"{pace.heartbeat_s:g}, {pace.look_s:g}", *_row(lines)]
+        for pace in (DEFAULT, CALM)
+        for service_time in SERVICE_TIMES
+        if (lines := record.lines(**_kind(pace, service_time)))
+    ]
     table = "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
     return f"{table}\n\n{record.footnote()}"
 

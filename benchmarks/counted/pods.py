@@ -25,12 +25,13 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import Worker
 
+from app.core.config.worker import WorkerSettings
 from app.operator.workerpool import POOL_LABEL
 from benchmarks.counted.place import Place
 from benchmarks.counted.work import Book, Calls, waits
 
 SLOTS = 10
-HEARTBEAT_S = 2.0
+HEARTBEAT_S = WorkerSettings().heartbeat_interval_s
 GRACE_S = 25.0
 """Of Kubernetes' default grace period of 30 s; that of facts about others, which this is compared with."""
 CALLER = "caller"

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
+from app.core.config.model import OperatorSettings
 from app.core.services.temporal.asking import Asking
 from app.core.services.temporal.queue_statistics import Answer, answered, turn
 from app.core.services.temporal.workflow_starts import EVERY_S as STARTS_EVERY_S
@@ -24,7 +25,7 @@ from app.scaling.policy import Policy, decide
 from benchmarks.scaling.signals import Beat, Heartbeats, Server, Stats, Visibility
 from benchmarks.scaling.world import Queue
 
-LOOK_S = 3.0  # operator.pollSeconds of the chart
+LOOK_S = OperatorSettings().poll_s
 APPLY_S = 0.05  # look, decision and the write to the API server
 
 

@@ -1,7 +1,7 @@
 """What an observer of a queue can see: late, cached and sometimes wrong, as measured (M1-M14 of the API facts).
 
-Statistics are cached for 5 s and count tasks twice after a restart of the server; heartbeats come each 2 s and leave a
-last one behind; work that is given out eagerly or sticks to its worker is in neither.
+Statistics are cached for 5 s and count tasks twice after a restart of the server; heartbeats leave a last one behind;
+work that is given out eagerly or sticks to its worker is in neither.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
+from app.core.config.worker import WorkerSettings
 from benchmarks.scaling.parts import Pod
 from benchmarks.scaling.world import Queue
 
 CACHE_S = 5.0
-HEARTBEAT_S = 2.0
+HEARTBEAT_S = WorkerSettings().heartbeat_interval_s
 LINGER_S = 6.0  # heartbeats older than this are left out by whoever reads them (M8)
 LIMITED_SHOWS_S = 4.0  # for so long after a task was held back, the flag is up (M10)
 UNDERCOUNT_S = 10.0  # after a SIGKILL of the server half of the tasks are counted, then 8 % too many (M5)
