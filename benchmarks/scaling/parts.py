@@ -46,16 +46,16 @@ class Task:
 
 
 class Pod:
-    """`free` slots, `row`: of these in the row of pollers, `done` tasks since the last heartbeat: by task type."""
+    """`free` slots, `row`: of these in the row of pollers, tasks that `ended`: by task type."""
 
-    __slots__ = ("created", "done", "draining", "free", "hand", "name", "ready_at", "row", "running", "sticky")
+    __slots__ = ("created", "draining", "ended", "free", "hand", "name", "ready_at", "row", "running", "sticky")
 
     def __init__(self, name: str, created: float, slots: dict[str, int]) -> None:
         self.name, self.created, self.ready_at = name, created, math.inf
         self.running = self.draining = False
         self.free = dict(slots)
         self.row = dict.fromkeys(slots, 0)
-        self.done = dict.fromkeys(slots, 0)
+        self.ended = dict.fromkeys(slots, 0)
         self.hand: dict[Task, None] = {}  # in the order of their starts: a set's order is chance
         self.sticky: deque[Task] = deque()
 

@@ -38,12 +38,13 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A heartbeat; `span_s` 0: the pod's first. `used` and `done` (within the span) by task type."""
+    """A heartbeat; `span_s` 0: the pod's first. `used`, `done` (within the span) and all that `ended` by task type."""
 
     at: float
     span_s: float
     used: Mapping[str, int]
     done: Mapping[str, int]
+    ended: Mapping[str, int]
     draining: bool
 
 
@@ -97,30 +98,42 @@ class Heartbeats:
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
         self._last: dict[str, Beat] = {}
-        queue.on_ready = lambda pod: self._beat(pod, 0.0)
+        self._read: dict[str, Beat] = {}
+        queue.on_ready = lambda pod: self._beat(pod, 0.0, pod.ended)
 
     def read(self) -> dict[str, Beat] | None:
-        """By the pods' names, of pods that were heard of within LINGER_S. Draining ones are told by a flag."""
+        """By the pods' names, of pods that were heard of within LINGER_S, with what was done since it was read before.
+
+        Draining ones are told by a flag.
+        """
         now = self._queue.loop.now
         if now < self._queue.down_until:
             return None
         for ended in self._queue.ended_pods:
             if beat := self._last.get(ended.name):  # says what it said, until nobody believes it any more
-                self._last[ended.name] = Beat(beat.at, beat.span_s, beat.used, beat.done, True)
+                self._last[ended.name] = Beat(beat.at, beat.span_s, beat.used, beat.done, beat.ended, True)
         self._queue.ended_pods.clear()
         self._last = {name: beat for name, beat in self._last.items() if now - beat.at <= LINGER_S}
-        return self._last
+        self._read = {name: self._since(self._read.get(name), beat) for name, beat in self._last.items()}
+        return self._read
 
-    def _beat(self, pod: Pod, span_s: float) -> None:
-        queue, now = self._queue, self._queue.loop.now
+    def _since(self, read: Beat | None, beat: Beat) -> Beat:
+        if read is None or beat.at - read.at > LINGER_S + beat.span_s:
+            return beat
+        if beat.at == read.at:
+            return Beat(read.at, read.span_s, read.used, read.done, read.ended, beat.draining)
+        done = {kind: ended - read.ended[kind] for kind, ended in beat.ended.items()}
+        return Beat(beat.at, beat.at - read.at, beat.used, done, beat.ended, beat.draining)
+
+    def _beat(self, pod: Pod, span_s: float, before: Mapping[str, int]) -> None:
+        queue, now, ended = self._queue, self._queue.loop.now, dict(pod.ended)
         if pod.name not in queue.pods:
             return
         if now >= queue.down_until:
             used = {kind: queue.slots - free for kind, free in pod.free.items()}
-            self._last[pod.name] = Beat(now, span_s, used, dict(pod.done), pod.draining)
-            for kind in pod.done:
-                pod.done[kind] = 0
-        queue.loop.at(now + HEARTBEAT_S, self._beat, pod, HEARTBEAT_S)
+            done = {kind: number - before[kind] for kind, number in ended.items()}
+            self._last[pod.name] = Beat(now, span_s, used, done, ended, pod.draining)
+        queue.loop.at(now + HEARTBEAT_S, self._beat, pod, HEARTBEAT_S, ended)
 
 
 class Visibility:

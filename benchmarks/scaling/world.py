@@ -125,7 +125,7 @@ class Queue:
         del pod.hand[task], self.open[task]
         self.waits.append(task.waited)
         self.ends.append(now)
-        pod.done[stage.kind] += 1
+        pod.ended[stage.kind] += 1
         task.waited, task.cuts, task.stage = 0.0, 0, task.stage + 1
         self._free(pod, stage.kind)
         if task.stage < len(task.job.stages):

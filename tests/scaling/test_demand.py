@@ -78,6 +78,23 @@ def test_the_tasks_that_end_are_counted(temporal_address: str) -> None:
     asyncio.run(run())
 
 
+def test_what_ended_between_two_looks_counts_whenever_that_was(temporal_address: str) -> None:
+    async def run() -> None:
+        client, queue, by = await connect(temporal_address), new_queue(), observer()
+        async with pod(temporal_address, queue, slots=5):
+            await until(lambda: look(client, queue, by=by), lambda d: of(d, "activity").processed_per_s == 0)
+            await start(client, queue, "quick", 20)
+            # Ended in the first of the intervals between the two looks; another observer sees only the last.
+            await until(lambda: look(client, queue), lambda d: (of(d, "activity").processed_per_s or 0) > 0)
+            await until(lambda: look(client, queue), lambda d: of(d, "activity").processed_per_s == 0)
+            seen = await look(client, queue, by=by)
+            assert 0 < (of(seen, "activity").processed_per_s or 0) < 20
+            assert not seen.calm
+            await until(lambda: look(client, queue, by=by), lambda d: of(d, "activity").processed_per_s == 0)
+
+    asyncio.run(run())
+
+
 def test_an_idle_queue_is_calm(temporal_address: str) -> None:
     async def run() -> None:
         client, queue = await connect(temporal_address), new_queue()

@@ -31,7 +31,10 @@ class Slots:
     used: int
     free: int | None
     processed_per_s: float | None
-    """Tasks ended a second since the heartbeat before; None in a first one."""
+    """Tasks ended a second since the look before, or if that saw no such worker, in its last interval; None: none yet.
+
+    By its last interval alone, three slots with tasks of a second would end three tasks in one second or none.
+    """
 
     def total(self, per_replica: int) -> int:
         """All slots; `per_replica`: how many a worker has that gives them out itself."""
@@ -56,6 +59,17 @@ class Heartbeat:
 
 
 @dataclass(frozen=True)
+class _Told:
+    """What a worker told last, and when it was first seen here."""
+
+    heartbeat: Heartbeat
+    at: float
+    by_its_clock_ns: int
+    processed: Mapping[str, int]
+    """All tasks that ever ended."""
+
+
+@dataclass(frozen=True)
 class WorkerLoad:
     """One worker process (its identity is the pod's name), all task types together."""
 
@@ -73,25 +87,39 @@ class Heartbeats:
         """`interval_s`: how often workers tell their slots."""
         self._asking = asking
         self._stale_s = max(3 * interval_s, STALE_AFTER_S)
-        self._told: dict[str, tuple[int, float]] = {}
+        self._told: dict[str, _Told] = {}
 
     async def read(self, client: Client) -> dict[str, list[Heartbeat]] | str:
         """Those that have told something new of late, one for each process, by task queue; or why they are unknown."""
         found = await self._asking.attempt(self._list(client), "ListWorkers")
         if isinstance(found, str):
             return found
-        now, before = self._asking.clock(), self._told
-        told = {h.worker_instance_key: h.heartbeat_time.ToNanoseconds() for h in found}
-        self._told = {k: before[k] if k in before and before[k][0] == at else (at, now) for k, at in told.items()}
+        now = self._asking.clock()
+        self._told = {h.worker_instance_key: self._tell(h, now) for h in found}
         processes = defaultdict[tuple[str, str], list[Heartbeat]](list)
-        for heartbeat in found:
-            age_s = now - self._told[heartbeat.worker_instance_key][1]
-            if age_s <= self._stale_s:
-                processes[heartbeat.worker_identity, heartbeat.task_queue].append(_heartbeat(heartbeat, age_s))
+        for told in self._told.values():
+            if (age_s := now - told.at) <= self._stale_s:
+                heartbeat = replace(told.heartbeat, age_s=age_s)
+                processes[heartbeat.identity, heartbeat.task_queue].append(heartbeat)
         queues = defaultdict[str, list[Heartbeat]](list)
         for (_, task_queue), every in processes.items():
             queues[task_queue].append(_together(every))
         return queues
+
+    def _tell(self, told: WorkerHeartbeat, now: float) -> _Told:
+        before, at_ns = self._told.get(told.worker_instance_key), told.heartbeat_time.ToNanoseconds()
+        if before and before.by_its_clock_ns == at_ns:
+            return before
+        kinds = {"workflow": told.workflow_task_slots_info, "activity": told.activity_task_slots_info}
+        span_s = told.elapsed_since_last_heartbeat.ToMilliseconds() / 1000
+        ended = {kind: info.last_interval_processed_tasks for kind, info in kinds.items()}
+        # Its clock may have been set meanwhile; and of long ago nothing says when it was.
+        if before and 0 < (since_s := (at_ns - before.by_its_clock_ns) / 1e9) <= self._stale_s + span_s:
+            span_s = since_s
+            ended = {kind: info.total_processed_tasks - before.processed[kind] for kind, info in kinds.items()}
+        slots = {kind: _slots(info, ended[kind] / span_s if span_s > 0 else None) for kind, info in kinds.items()}
+        heartbeat = Heartbeat(told.worker_identity, told.task_queue, told.status == RUNNING, 0.0, slots)
+        return _Told(heartbeat, now, at_ns, {kind: info.total_processed_tasks for kind, info in kinds.items()})
 
     async def _list(self, client: Client) -> list[WorkerHeartbeat]:
         found: list[WorkerHeartbeat] = []
@@ -108,13 +136,6 @@ class Heartbeats:
             request.next_page_token = page.next_page_token
 
 
-def _heartbeat(told: WorkerHeartbeat, age_s: float) -> Heartbeat:
-    span_s = told.elapsed_since_last_heartbeat.ToMilliseconds() / 1000
-    kinds = {"workflow": told.workflow_task_slots_info, "activity": told.activity_task_slots_info}
-    slots = {kind: _slots(info, span_s) for kind, info in kinds.items()}
-    return Heartbeat(told.worker_identity, told.task_queue, told.status == RUNNING, age_s, slots)
-
-
 def _together(every: Sequence[Heartbeat]) -> Heartbeat:
     # A container restarted within its pod leaves a last heartbeat of its former self under the same identity.
     those = [h for h in every if h.running] or every
@@ -128,6 +149,6 @@ def _add(one: Slots, other: Slots) -> Slots:
     return Slots(one.used + other.used, free, None if None in rates else sum(r or 0.0 for r in rates))
 
 
-def _slots(info: WorkerSlotsInfo, span_s: float) -> Slots:
+def _slots(info: WorkerSlotsInfo, processed_per_s: float | None) -> Slots:
     free = None if info.slot_supplier_kind == "Custom" else info.current_available_slots
-    return Slots(info.current_used_slots, free, info.last_interval_processed_tasks / span_s if span_s > 0 else None)
+    return Slots(info.current_used_slots, free, processed_per_s)
