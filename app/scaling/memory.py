@@ -69,12 +69,12 @@ def learn(policy: Policy, demand: Demand, memory: Memory, now: float, current: i
     for t in demand.types:
         past = _believe(t, types.get(t.task_type, TypeMemory()), now, failed_at)
         if t.used_slots is not None:
+            held = ((past.used[-1][1] if past.used else 0) + t.used_slots) / 2  # while those ended, on average
             lower = (u for u in past.used if u[0] > since and u[1] < t.used_slots)
             past = replace(past, used=(*lower, (now, t.used_slots)))
-            if t.processed_per_s is not None and t.used_slots + t.processed_per_s > 0:
+            if t.processed_per_s is not None and (size := max(held, t.processed_per_s)) > 0:
                 # Each sample weighs the same: 100 slots that have just filled up have ended nothing yet.
-                size = max(t.used_slots, t.processed_per_s)
-                slots, tasks = past.slots * KEEP + t.used_slots / size, past.tasks * KEEP + t.processed_per_s / size
+                slots, tasks = past.slots * KEEP + held / size, past.tasks * KEEP + t.processed_per_s / size
                 past = replace(past, slots=slots, tasks=max(tasks, slots / LONGEST_S if past.tasks else 0.0))
         types[t.task_type] = past
     # Without heartbeats nobody can tell who is at work; then the time since the last growth has to do.

@@ -77,6 +77,13 @@ class TestNeed:
         memory = once(seen(used=100, workers=10, done=20.0), 10, memory=SECOND_TASKS).memory
         assert memory.types["activity"].service_s == pytest.approx(1, rel=0.15)
 
+    def test_work_that_came_and_went_shows_its_service_time(self) -> None:
+        # Three tasks of a second at a time, looked at each second; the load begins and ends between two looks.
+        memory, now = Memory(), 0.0
+        for used, done in ((0, 0.0), (3, 1.5), (3, 3.0), (3, 3.0), (3, 3.0), (0, 1.5)):
+            memory, now = decide(POLICY, seen(used=used, done=done), memory, now, 1).memory, now + 1
+        assert memory.types["activity"].service_s == pytest.approx(1)
+
     def test_tasks_too_short_to_be_seen_in_a_slot_still_need_a_replica(self) -> None:
         memory = Memory(types={"activity": TypeMemory(slots=0, tasks=9)})
         assert once(seen(5, workers=0), 0, SLEEPY, memory).replicas == 1
