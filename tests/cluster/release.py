@@ -24,6 +24,7 @@ from tests.cluster.client import Cluster
 from tests.image.build import IMAGE
 from tests.local.dev_fleet import ORDER, ROOT, until
 from tests.orders.book import Outcome, outcome
+from tests.orders.load import place_surely
 from tests.parts.fixtures import running_jaeger
 from tests.parts.jaeger.server import Jaeger
 from tests.parts.postgres import PostgresServer, postgres_server
@@ -185,9 +186,9 @@ class Release:
         self.call("POST", "/orders", {"order_id": order_id, **ORDER})
 
     def place_all(self, order_ids: list[str]) -> None:
-        """All at once, as far as threads go. Raises OSError."""
+        """All at once, as far as threads go, and surely. Raises OSError."""
         with ThreadPoolExecutor(16) as threads:
-            for placed in [threads.submit(self.place, order_id) for order_id in order_ids]:
+            for placed in [threads.submit(place_surely, self.call, order_id) for order_id in order_ids]:
                 placed.result()
 
     def status(self, order_id: str) -> str:

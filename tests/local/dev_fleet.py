@@ -144,12 +144,14 @@ class DevFleet:
         """POST /orders."""
         return self.call("POST", "/orders", {"order_id": order_id, **ORDER, **changes})
 
-    def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+    def call(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
         request = urllib.request.Request(
             self.api + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"content-type": "application/json"},
+            headers={"content-type": "application/json", **(headers or {})},
         )
         with urllib.request.urlopen(request, timeout=15) as answer:
             view: dict[str, Any] = json.load(answer)

@@ -1,14 +1,34 @@
-"""A steady load of orders: so many a second, however long each call takes."""
+"""Loads of orders: a steady one of so many a second, however long each call takes, and what a burst is made of."""
 
 from __future__ import annotations
 
 import threading
 import time
+import urllib.error
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from types import TracebackType
 from typing import Any, Self
+
+from tests.local.dev_fleet import ORDER
+
+TRIES = 10
+
+
+def place_surely(call: Callable[..., Any], order_id: str) -> None:
+    """Place an order with `call` (method, path, body, headers), again each second while the API answers 503.
+
+    It does where Temporal takes seconds, as under a burst it may. Its key keeps an order from being started twice.
+    """
+    for left in reversed(range(TRIES)):
+        try:
+            call("POST", "/orders", {"order_id": order_id, **ORDER}, {"Idempotency-Key": order_id})
+            return
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or not left:
+                raise
+        time.sleep(1)
 
 
 class SteadyOrders:
