@@ -1,8 +1,9 @@
-"""Watches what Deployments are told to have: a poll would miss a number that was put right at once."""
+"""What Deployments are told to have, and by whom. Watched: a poll would miss a number that was put right at once."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
@@ -10,6 +11,15 @@ from .client import Cluster
 
 _COLUMNS = 'jsonpath={.metadata.name} {.spec.replicas}{"\\n"}'
 _FIRST_LIMIT_S = 30.0
+
+
+def holds(events: Iterable[str]) -> list[str]:
+    """The Events (`Reason message`) of a number that the operator took for somebody's.
+
+    Not those of one whose maker is not known because an API server that is busy did not answer in time: the next look
+    asks again.
+    """
+    return [event for event in events if event.startswith("Held") and "is not known: no answer" not in event]
 
 
 class ReplicasWatch:

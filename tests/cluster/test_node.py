@@ -207,4 +207,4 @@ def test_a_namespace_is_gone_at_its_end_and_no_other_is_touched(cluster: Cluster
     with cluster.namespace() as name:
         assert names(staying) == before | {f"namespace/{name}"}
     assert names(staying) == before
-    until(lambda: f"namespace/{name}" not in names(), 30)
+    until(lambda: f"namespace/{name}" not in names(), 120)

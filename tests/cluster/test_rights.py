@@ -69,7 +69,7 @@ def _load_comes_and_goes(shop: Release) -> None:
 
 def _a_person_pins_a_pool(shop: Release) -> None:
     shop.kubectl("scale", "wp/orders", "--replicas=2")
-    until(lambda: shop.pool("orders")["mode"] == "Pinned" and shop.pool("orders")["replicas"] == 2, 30, 0.5)
+    until(lambda: shop.pool("orders")["mode"] == "Pinned" and shop.pool("orders")["readyReplicas"] == 2, SETTLE_S, 0.5)
     shop.kubectl("patch", "wp", "orders", "--type=merge", "-p", '{"spec":{"replicas":null}}')
     until(lambda: shop.pool("orders")["mode"] == "Automatic" and shop.pool("orders")["replicas"] == 1, 60, 0.5)
 

@@ -159,6 +159,7 @@ def test_a_clock_that_jumps_changes_no_replicas(lab: Laboratory, jump_s: int) ->
         assert lab.status()["mode"] == "Automatic"
         lab.start_workflows(10)
         lab.until_replicas(4)
+        lab.until(desiredReplicas=4)
         stamped = lab.status()["lastScaleTime"]
         assert running.lives()
         assert abs(_hours_off(stamped) - jump_s / 3600) < 0.5, "the clock of that process did jump"

@@ -105,7 +105,7 @@ def test_what_is_not_known_shrinks_nothing(lab: Laboratory, fault: Fault, known:
             assert "stay" in lab.status()["message"]
             assert len(troubles(running, told)) == 1, running.lines
         until(lambda: lab.replicas() < 4, 90, "a step down when it is over")
-        assert lab.known() == "Full"
+        until(lambda: lab.known() == "Full", 30, "known demand")
         assert len(running.said("works again")) >= 1
 
 

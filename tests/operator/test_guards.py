@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,7 @@ from app.scaling.memory import Memory
 from app.scaling.policy import decide
 from tests.cluster.client import Cluster
 from tests.cluster.tools import tool
-from tests.local.dev_fleet import ROOT
+from tests.local.dev_fleet import ROOT, until
 from tests.operator.pool import CRD, RELEASE, apply_crd, create_pool
 
 pytestmark = pytest.mark.cluster
@@ -73,6 +74,11 @@ def test_a_look_that_finds_nothing_new_writes_nothing(cluster: Cluster, objects_
         found = cluster.kubectl("get", "wp,deployment", "-o", "json", namespace=objects_there)
         return [item["metadata"]["resourceVersion"] for item in json.loads(found)["items"]]
 
+    def rest() -> bool:
+        before = versions()
+        time.sleep(1)
+        return versions() == before
+
     async def look() -> None:
         objects = Objects()
         hours = iter(range(1000))
@@ -80,6 +86,8 @@ def test_a_look_that_finds_nothing_new_writes_nothing(cluster: Cluster, objects_
             _kube(cluster, objects_there), objects, lambda: None, lambda: NOW + timedelta(hours=next(hours))
         )
         seen = []
+        # The Deployment was just made: its controller has yet to tell of it.
+        until(rest, 60)
         for number in range(4):
             objects.listed_at -= RELIST_S
             for pool in await fleet.pools():

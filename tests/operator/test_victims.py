@@ -68,6 +68,7 @@ class Shrinking:
                 # The Deployment's controller wrote since the look: the autoscaler too looks again.
                 if error.response.status_code != 409:
                     raise
+                await asyncio.sleep(0.2)
             else:
                 return
         raise AssertionError(f"not scaled to {replicas}: the Deployment never rested")
