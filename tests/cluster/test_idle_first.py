@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 
 PODS = 5
 # Longer than the shrink, and much longer than the drain: a busy pod that was taken would hand its letter over.
-LETTERS = {f"long-{number}": Letter(seconds=40.0) for number in range(2)}
+LETTERS = {f"long-{number}": Letter(seconds=60.0) for number in range(2)}
 VALUES = {
     "image__tag": DERIVED.rpartition(":")[2],
     "queues__mails__longActivities": "true",

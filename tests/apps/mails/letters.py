@@ -17,12 +17,16 @@ from app.worker.workflows.base import BaseWorkflow
 HEARTBEAT_TIMEOUT_S = 10.0
 START_TO_CLOSE_S = 300.0
 _BEAT_S = 0.5
+_LATER_S = 3.0
 _CHUNK = 16 * 2**20
 
 
 @dataclass(frozen=True)
 class Letter:
-    """`mishap`, at the first try: "memory" takes more than there is, "block" stops the event loop; empty: none."""
+    """`seconds` and `mishap` are of the first try; a later one is short and meets no mishap.
+
+    `mishap`: "memory" takes more than there is, "block" stops the event loop; empty: none.
+    """
 
     seconds: float
     mishap: str = ""
@@ -33,10 +37,10 @@ async def write_letter(letter: Letter) -> str:
     """The host that wrote it."""
     await ledger.started()
     taken = []
-    for _ in range(int(letter.seconds / _BEAT_S)):
+    seconds, mishap = (letter.seconds, letter.mishap) if activity.info().attempt == 1 else (_LATER_S, "")
+    for _ in range(int(seconds / _BEAT_S)):
         activity.heartbeat()
         await asyncio.sleep(_BEAT_S)
-        mishap = letter.mishap if activity.info().attempt == 1 else ""
         if mishap == "block":
             time.sleep(START_TO_CLOSE_S)  # noqa: ASYNC251 - the mishap
         while mishap == "memory":
