@@ -50,11 +50,12 @@ def test_a_worker_above_its_ceiling_drains_finishes_its_work_and_leaves_with_0(
 def test_a_worker_whose_ceiling_is_too_low_says_so_and_serves_for_a_while(
     page: Section, faulty: Callable[..., Served]
 ) -> None:
-    worker = faulty(command=young(4.0), TEMPORAL__WORKER__MAX_MEMORY="10Mi")
-    until(lambda: "already; draining when it is 4 s old. If it needs that much, raise the ceiling." in worker.text(), 5)
+    worker = faulty(command=young(15.0), TEMPORAL__WORKER__MAX_MEMORY="10Mi")
+    told = "already; draining when it is 15 s old. If it needs that much, raise the ceiling."
+    until(lambda: told in worker.text(), 5)
     assert worker.process.poll() is None
     page.shows(Outcome.LOGGED, worker.text())
-    assert worker.wait(20) == 0
+    assert worker.wait(40) == 0
 
 
 @mistake("A memory ceiling without a limit")
@@ -93,14 +94,15 @@ def test_the_work_of_a_worker_that_the_kernel_kills_for_its_memory_runs_elsewher
     faulty: Callable[..., Served], temporal_address: str, evidence: Evidence
 ) -> None:
     hurried = {
-        "TEMPORAL__ACTIVITIES__HEARTBEAT_TIMEOUT_S": "2",
+        "TEMPORAL__ACTIVITIES__HEARTBEAT_TIMEOUT_S": "5",
         "TEMPORAL__WORKER__STICKY_QUEUE_SCHEDULE_TO_START_TIMEOUT_MS": "100",
     }
     with memory_limited(int(1.5 * LEAK_MIB) * MIB) as group:
         doomed = faulty(**hurried)
         group.add(doomed.process.pid)
-        in_hand = at_work(temporal_address, evidence, 3.0)
-        start(temporal_address, Grows, 100 * LEAK_MIB)
+        in_hand = at_work(temporal_address, evidence, 6.0)
+        # Above the limit, and not more: the other worker takes as much, and has no limit.
+        start(temporal_address, Grows, 3 * LEAK_MIB)
         assert doomed.wait(30) == -signal.SIGKILL
     other = faulty(**hurried)
     assert outcome(temporal_address, in_hand) == other.process.pid

@@ -137,7 +137,7 @@ def test_cancel_ends_running_activities_and_lets_compensations_run(temporal_addr
         assert await handle.result() == "compensated"
         assert await handle.query(lab.Sleeps.state) == {"cancelled": True, "cancel_reason": "changed my mind"}
 
-    run(temporal_address, body, activity={"sleep_with_heartbeats": {"heartbeat_timeout_s": 2}})
+    run(temporal_address, body, activity={"sleep_with_heartbeats": {"heartbeat_timeout_s": 5}})
 
 
 def test_cancel_with_stop_new_starts_nothing_more(temporal_address: str) -> None:
@@ -147,7 +147,7 @@ def test_cancel_with_stop_new_starts_nothing_more(temporal_address: str) -> None
         await handle.signal(lab.Sleeps.cancel, args=["stop", True])
         assert await handle.result() == "nothing new allowed"
 
-    run(temporal_address, body, activity={"sleep_with_heartbeats": {"heartbeat_timeout_s": 2}})
+    run(temporal_address, body, activity={"sleep_with_heartbeats": {"heartbeat_timeout_s": 5}})
 
 
 def test_temporals_own_cancel_is_seen_too(temporal_address: str) -> None:
@@ -159,7 +159,7 @@ def test_temporals_own_cancel_is_seen_too(temporal_address: str) -> None:
         assert (await handle.query(lab.Sleeps.state))["cancelled"]
         assert (await handle.describe()).status == WorkflowExecutionStatus.COMPLETED
 
-    run(temporal_address, body, activity={"sleep_with_heartbeats": {"heartbeat_timeout_s": 2}})
+    run(temporal_address, body, activity={"sleep_with_heartbeats": {"heartbeat_timeout_s": 5}})
 
 
 def test_a_workflow_without_a_queue_says_what_to_do() -> None:

@@ -35,7 +35,7 @@ class Cancels(BaseWorkflow[Plan, Seen]):
         try:
             outcome = await self.execute_activity(
                 bodies.hold_with_heartbeats if input.beats else bodies.hold,
-                heartbeat_timeout=timedelta(seconds=1) if input.beats else None,
+                heartbeat_timeout=timedelta(seconds=5) if input.beats else None,
                 cancellation_type=kind.WAIT_CANCELLATION_COMPLETED if input.waits else kind.TRY_CANCEL,
             )
         except ActivityError as error:
