@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -20,10 +20,11 @@ from prometheus_client import REGISTRY
 from temporalio.client import Client
 
 from app.core.services.temporal import workflow_starts
+from app.core.services.temporal.asking import Asking
 from app.scaling import autoscaler as autoscaler_module
 from app.scaling import demand as demand_module
 from app.scaling.autoscaler import Autoscaler
-from app.scaling.demand import Demand
+from app.scaling.demand import Demand, Observer
 from app.scaling.fleet import FleetGone, Pool
 from app.scaling.policy import Decision, Policy, Reason
 from tests.parts.grpc_proxy import Proxy, grpc_proxy
@@ -31,7 +32,7 @@ from tests.parts.temporal import freeze
 
 from .conftest import OwnServer
 from .looks import POLICY, SLEEPY
-from .work import connect, look, new_queue, observer, of, pod, start, until
+from .work import HEARTBEAT_S, connect, look, new_queue, observer, of, pod, start, until
 
 
 @dataclass
@@ -74,7 +75,7 @@ def autoscaler_of(client: Client | Exception, fleet: SimulatedFleet, poll_s: flo
             raise client
         return client
 
-    return Autoscaler(factory, fleet, observer(timeout_s=2), poll_s=poll_s)
+    return Autoscaler(factory, fleet, observer(timeout_s=10), poll_s=poll_s)
 
 
 async def backlog(client: Client, queue: str, count: int) -> None:
@@ -180,16 +181,20 @@ def test_a_temporal_out_of_reach_holds_all_pools_and_is_told_once(
         first, second = new_queue(), new_queue()
         fleet = fleet_of(replace(POLICY, task_queue=first), replace(POLICY, task_queue=second), replicas=3)
         autoscaler = autoscaler_of(await connect(own_server.address), fleet)
-        autoscaler.observer = observer(timeout_s=0.5)
+        asking = Asking(1000, timeout_s=10)
+        autoscaler.observer = Observer(asking, HEARTBEAT_S)
         await autoscaler.tick()
         assert metric("backlog_tasks", first, task_type="workflow") == 0
         freeze(own_server.process)
+        # Short only now: a server that was frozen for long comes back slowly, and a busy one answers late.
+        asking.timeout_s = 0.5
         try:
             for _ in range(3):
                 held = await autoscaler.tick()
                 assert {(d.replicas, d.reason) for d in held.values()} == {(3, Reason.DEMAND_UNKNOWN)}
         finally:
             os.killpg(own_server.process.pid, signal.SIGCONT)
+        asking.timeout_s = 10
         assert metric("used_slots", first, task_type="workflow") is None
         assert metric("desired_replicas", first) == 3
         await until(lambda: one_look(autoscaler, fleet), lambda d: d.known == "Full")
@@ -542,39 +547,36 @@ def test_a_pool_that_is_gone_leaves_no_series(temporal_address: str) -> None:
 
 
 class TestRhythm:
-    @staticmethod
-    async def looks(autoscaler: Autoscaler, seconds: float, stop: asyncio.Event) -> None:
-        running = asyncio.create_task(autoscaler.run(stop))
-        await asyncio.sleep(seconds)
-        stop.set()
-        await running
+    """One of a few tries has to keep it: a busy machine shifts some looks, a defect those of each try."""
 
     def test_slow_looks_do_not_shift_those_that_follow(self) -> None:
-        at = self.times_of(look_s=lambda n: 0.1)
+        tries = self.times_of(5, look_s=lambda n: 0.1)
         # With the length of the looks added, the fifth would begin after 1.4 s.
-        assert 0.79 < at[4] - at[0] < 1.1
+        assert any(0.79 < at[4] - at[0] < 1.1 for at in tries)
 
     def test_a_look_that_takes_too_long_drops_those_it_ran_into(self) -> None:
-        at = self.times_of(look_s=lambda n: 0.5 if n == 0 else 0)
-        assert at[1] - at[0] > 0.59
-        assert at[2] - at[1] > 0.1
+        tries = self.times_of(3, look_s=lambda n: 0.5 if n == 0 else 0)
+        assert any(at[1] - at[0] > 0.59 and at[2] - at[1] > 0.1 for at in tries)
 
-    def times_of(self, look_s: Callable[[int], float]) -> list[float]:
-        """When looks began, of a fleet that takes `look_s` seconds for each."""
-        at: list[float] = []
+    def times_of(self, looks: int, look_s: Callable[[int], float]) -> Iterator[list[float]]:
+        """When so many looks began, of a fleet that takes `look_s` seconds for each; of three tries."""
 
-        async def pools() -> Sequence[Pool]:
-            at.append(time.monotonic())
-            await asyncio.sleep(look_s(len(at) - 1))
-            return []
+        async def run() -> list[float]:
+            at, stop, fleet = list[float](), asyncio.Event(), fleet_of()
 
-        async def run() -> None:
-            fleet = fleet_of()
+            async def pools() -> Sequence[Pool]:
+                at.append(time.monotonic())
+                if len(at) == looks:
+                    stop.set()
+                await asyncio.sleep(look_s(len(at) - 1))
+                return []
+
             fleet.pools = pools  # type: ignore[method-assign]
-            await self.looks(autoscaler_of(ConnectionError(), fleet), 1.05, asyncio.Event())
+            await asyncio.wait_for(autoscaler_of(ConnectionError(), fleet).run(stop), 20)
+            return at
 
-        asyncio.run(run())
-        return at
+        for _ in range(3):
+            yield asyncio.run(run())
 
     def test_stop_wakes_it_at_once(self) -> None:
         async def run() -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Collection, Container
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -137,7 +137,7 @@ def test_a_killed_worker_is_forgotten_within_seconds(temporal_address: str) -> N
         killed = time.monotonic()
         seen = await until(lambda: look(client, queue, by=by), lambda d: not d.workers)
         assert of(seen, "activity").used_slots == 0
-        assert 3 < time.monotonic() - killed < 9
+        assert 3 < time.monotonic() - killed < 20
 
     asyncio.run(run())
 
@@ -236,8 +236,8 @@ class TestStarts:
             assert await starts.read(client, [first, second]) == set(), "what was started before is no news"
             for queue in (first, second, third):
                 await start(client, queue, "quick", 1)
-            assert await told(starts, client, [first, second]) == {first, second}
-            assert await told(starts, client, [first, second, third], seconds=1) == set(), "nor is what is told"
+            assert await told(starts, client, [first, second], {first, second}) == {first, second}
+            assert await told(starts, client, [first, second, third]) == set(), "nor is what is told"
 
         asyncio.run(run())
 
@@ -249,7 +249,7 @@ class TestStarts:
             await start(client, queue, "quick", 1)
             await until(lambda: client.count_workflows(f"TaskQueue = '{queue}'"), lambda found: found.count == 1)
             clock.now += 60
-            assert await told(starts, client, [queue], seconds=1) == set()
+            assert await told(starts, client, [queue]) == set()
 
         asyncio.run(run())
 
@@ -261,7 +261,7 @@ class TestStarts:
             await client.start_workflow(
                 Many.run, args=["quick", 1], id=f"later-{queue}", task_queue=queue, start_delay=minute
             )
-            assert await told(starts, client, [queue], seconds=1) == set()
+            assert await told(starts, client, [queue]) == set()
 
         asyncio.run(run())
 
@@ -271,7 +271,7 @@ class TestStarts:
             client, starts, queue = await connect(temporal_address), observer().starts, new_queue()
             await starts.read(client, [odd, queue])
             await start(client, queue, "quick", 1)
-            assert await told(starts, client, [odd, queue]) == {queue}
+            assert await told(starts, client, [odd, queue], {queue}) == {queue}
             assert await starts.read(client, [odd]) == set()
 
         asyncio.run(run())
@@ -287,10 +287,10 @@ class TestStarts:
         asyncio.run(run())
 
 
-async def told(starts: Starts, client: Client, queues: list[str], seconds: float = 2) -> set[str]:
-    """What is told within `seconds`."""
-    all_told, end = set[str](), time.monotonic() + seconds
-    while time.monotonic() < end:
+async def told(starts: Starts, client: Client, queues: list[str], expected: Collection[str] = ()) -> set[str]:
+    """What is told until all that is `expected` is, in 15 s at most; without any, within a second."""
+    all_told, end = set[str](), time.monotonic() + (15 if expected else 1)
+    while time.monotonic() < end and not (expected and all_told.issuperset(expected)):
         started = await starts.read(client, queues)
         assert isinstance(started, set)
         assert not all_told & started, "told twice"
