@@ -441,5 +441,6 @@ asyncio.run(main())
 finish(0)
 """,
     )
-    done = reader.run("for run in 1 2 3 4 5 6 7 8 9 10 11 12; do python short.py || echo it ended with $?; done")
+    runs = "for run in 1 2 3 4 5 6 7 8 9 10 11 12; do python short.py || echo it ended with $?; done"
+    done = reader.run(runs, timeout_s=240)
     assert done == Done(0, "")

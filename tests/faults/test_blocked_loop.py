@@ -17,7 +17,7 @@ FILE = Path(apps.__file__).parent / "faults" / "__init__.py"
 def test_the_line_that_blocks_the_loop_is_named_before_liveness_fails(
     page: Section, worker: Served, temporal_address: str
 ) -> None:
-    start(temporal_address, Blocks, 8.0)
+    start(temporal_address, Blocks, 15.0)
     line = next(number for number, text in enumerate(FILE.read_text().splitlines(), 1) if "time.sleep(" in text)
     told = f"the event loop has been blocked for 2 s at tests/apps/faults/__init__.py:{line} in hold_the_loop."
     until(lambda: told in worker.text(), 15)

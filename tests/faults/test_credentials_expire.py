@@ -65,7 +65,7 @@ def test_a_worker_whose_certificate_expired_is_unready_until_it_is_renewed_and_n
 ) -> None:
     worker = faulty(**papers.settings())
     fresh = papers.expire(proxy, link)
-    until(lambda: "queue faults gets no work: Poll" in worker.probe("/readyz")[1]["detail"], 30, 0.1)
+    until(lambda: "queue faults gets no work: Poll" in worker.probe("/readyz")[1]["detail"], 90, 0.1)
     assert worker.probe("/livez")[0] == 200
     papers.renew(fresh)
     worker.ready()

@@ -49,7 +49,7 @@ def test_who_waits_for_an_order_is_answered_when_the_api_leaves(tmp_path: Path, 
     open_order, _ = asyncio.run(orders(temporal_address))
     with served(tmp_path, temporal_address) as api, ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(asked, api, f"/orders/{open_order}?wait=30")
-        time.sleep(1)
+        time.sleep(4)
         assert api.stop() == 0
         status, close, text = waiting.result()
         assert (status, close) == (200, "close")

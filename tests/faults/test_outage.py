@@ -43,7 +43,7 @@ def test_results_and_failures_wait_for_temporal_in_a_drain_and_no_body_is_repeat
     with own_server(tmp_path / "server") as (address, server):
         leaving = serve("--drain-timeout", "120", TEMPORAL__ADDRESS=address, **LEAVING)
         leaving.ready()
-        ids = [begin(address, Job(body=body, seconds=2)) for body in ("sleeps", "sleeps", "fails")]
+        ids = [begin(address, Job(body=body, seconds=5)) for body in ("sleeps", "sleeps", "fails")]
         until(lambda: len(evidence.lines(ran, "start")) == 3, 15)
         stop_server(server)
         leaving.signal(signal.SIGTERM)
@@ -71,7 +71,7 @@ def test_a_result_that_a_frozen_server_has_swallowed_is_told_again(
     with own_server(tmp_path / "server") as (address, server):
         leaving = serve("--drain-timeout", "120", TEMPORAL__ADDRESS=address, **LEAVING)
         leaving.ready()
-        workflow_id = begin(address, Job(body="sleeps", seconds=2))
+        workflow_id = begin(address, Job(body="sleeps", seconds=5))
         until(lambda: evidence.lines(ran, "start"), 15)
         freeze(server)
         leaving.signal(signal.SIGTERM)
@@ -92,7 +92,7 @@ def test_what_temporal_did_not_take_by_the_deadline_is_told_as_abandoned(
     with own_server(tmp_path / "server") as (address, server):
         leaving = serve("--drain-timeout", "4", TEMPORAL__ADDRESS=address, **LEAVING)
         leaving.ready()
-        workflow_id = begin(address, Job(body="sleeps", seconds=1))
+        workflow_id = begin(address, Job(body="sleeps", seconds=5))
         until(lambda: evidence.lines(ran, "start"), 15)
         stop_server(server)
         until(lambda: evidence.lines(ran, "end"), 15)
@@ -107,7 +107,7 @@ def test_a_result_that_nobody_waits_for_does_not_hold_a_drain(
 ) -> None:
     leaving = serve("--drain-timeout", "120", **LEAVING)
     leaving.ready()
-    workflow_id = start(temporal_address, Leaves, Job(body="sleeps", seconds=2))
+    workflow_id = start(temporal_address, Leaves, Job(body="sleeps", seconds=5))
     until(lambda: evidence.lines(ran, "start", workflow_id), 15)
     with client(temporal_address) as call:
         call(lambda c: c.get_workflow_handle(workflow_id).terminate())

@@ -21,10 +21,10 @@ from app.local import guardian
 from app.local.children import Children
 from app.local.lock import AlreadyRunning, DataDirLock
 
-GRACE_S = 1.0
+GRACE_S = 4.0
 ENV = os.environ | {"PYTHONPATH": str(Path(app.__file__).parents[1])}
 
-# Notes each signal with its time in <name>.note; SIGTERM ends it after 0.2 s, unless it is `stubborn`. A `parent` has
+# Notes each signal with its time in <name>.note; SIGTERM ends it after 1 s, unless it is `stubborn`. A `parent` has
 # a child of its own that SIGTERM does not end.
 CHILD = """
 import os, signal, subprocess, sys, time
@@ -36,7 +36,7 @@ def note(word, pid):
 def on_signal(number, frame):
     note(signal.Signals(number).name, os.getpid())
     if number == signal.SIGTERM and "stubborn" not in sys.argv:
-        time.sleep(0.2)
+        time.sleep(1.0)
         note("end", os.getpid())
         os._exit(0)
 
@@ -177,7 +177,7 @@ def test_a_supervisor_that_is_gone_takes_its_children_along_in_order(fleet: Flee
         fleet.tell("raise")
         fleet.process.wait()
 
-    assert fleet.all_gone(10)
+    assert fleet.all_gone(30)
     api, one, two, temporal = (fleet.notes(name) for name in ("api", "worker-1", "worker-2", "temporal"))
     assert api["end"][1] < min(one["SIGTERM"][1], two["SIGTERM"][1])
     assert max(one["SIGTERM"][1], two["SIGTERM"][1]) < min(one["end"][1], two["end"][1]), "workers drain side by side"
@@ -198,17 +198,18 @@ def test_a_stubborn_child_of_a_killed_supervisor_dies_after_its_grace_with_its_c
     killed_s = time.monotonic()
     fleet.kill()
 
-    assert fleet.all_gone(10)
+    assert fleet.all_gone(30)
     assert gone(grandchild)
     waited_s = fleet.notes("temporal")["SIGTERM"][1] / 1e9 - killed_s
-    assert GRACE_S <= waited_s < GRACE_S + 2
-    assert f"pid {fleet.pids['worker']} did not end within 1 s" in (fleet.folder / "guardian.log").read_text()
+    # Below the grace of a stage that has none of its own.
+    assert GRACE_S <= waited_s < GRACE_S + 5 < guardian.DEFAULT_GRACE_S
+    assert f"pid {fleet.pids['worker']} did not end within {GRACE_S:g} s" in (fleet.folder / "guardian.log").read_text()
 
 
 def test_what_an_obedient_child_leaves_behind_ends_too(fleet: Fleet) -> None:
     fleet.start(("worker", 1, "parent"))
     fleet.kill()
-    assert fleet.all_gone(10)
+    assert fleet.all_gone(30)
     assert gone(fleet.notes("worker")["grandchild"][0])
 
 
@@ -225,7 +226,7 @@ def test_a_killed_guardian_is_replaced_by_one_that_knows_all(fleet: Fleet) -> No
     assert until(replaced, 10)
     assert f"guardian (pid {first}) ended, exit code -9" in (fleet.folder / "supervisor.log").read_text()
     fleet.kill()
-    assert fleet.all_gone(10)
+    assert fleet.all_gone(30)
     assert fleet.notes("worker")["end"][1] < fleet.notes("temporal")["SIGTERM"][1]
 
 
@@ -342,10 +343,10 @@ def test_a_killed_fleet_keeps_its_folder_until_its_children_ended(fleet: Fleet) 
     fleet.kill()
     said: list[str] = []
     lock = DataDirLock(fleet.folder)
-    with pytest.raises(AlreadyRunning, match=rf"\(pid {fleet.process.pid}, ended\) still run after 0\.3 s"):
-        lock.acquire(0.3, said.append)
+    with pytest.raises(AlreadyRunning, match=rf"\(pid {fleet.process.pid}, ended\) still run after 1 s"):
+        lock.acquire(1, said.append)
     assert not guardian.is_gone(fleet.pids["worker"])
-    lock.acquire(5, said.append)
+    lock.acquire(20, said.append)
     assert guardian.is_gone(fleet.pids["worker"])
     assert said == ["waiting for the previous fleet's processes to end"] * 2, "once for each acquire"
     lock.release()

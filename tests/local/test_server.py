@@ -110,6 +110,9 @@ def test_a_server_that_ends_says_why(tmp_path: Path) -> None:
 def test_a_server_that_is_never_ready_is_given_up(tmp_path: Path, mute: bool) -> None:
     async def run(place: Place) -> None:
         child = await place.launch([sys.executable, "-c", "import time; print('hm', flush=True); time.sleep(60)"])
+        async with asyncio.timeout(20):
+            while "hm" not in child.log.read_text():
+                await asyncio.sleep(0.05)
         with socket.socket() as silent:
             if mute:
                 silent.bind((HOST, place.port))

@@ -71,7 +71,7 @@ def test_the_drain_is_on_the_page_of_metrics_while_it_goes_on(
     served = serve("--drain-timeout", "30", **LEAVING)
     served.ready()
     assert "fleet_worker_drain" not in served.metrics()
-    short, long = (start(temporal_address, Leaves, Job(body="sleeps", seconds=s)) for s in (2, 5))
+    short, long = (start(temporal_address, Leaves, Job(body="sleeps", seconds=s)) for s in (2, 12))
     until(lambda: len(evidence.lines(ran, "start")) == 2, 15)
     served.signal(signal.SIGTERM)
     until(lambda: evidence.lines(ran, "end", short), 15)

@@ -56,7 +56,7 @@ def test_a_workflow_task_that_fails_is_told_in_one_line(
     assert any(sentence.format(place=place) in told[0] for place in places[: 2 if workflow is stuck.Spins else 1])
     assert "Traceback" not in served.text()
     with client(temporal_address) as call:
-        assert in_history in call(lambda c: _task_failure(c, workflow_id))
+        until(lambda: in_history in call(lambda c: _task_failure(c, workflow_id)), 15)
         call(lambda c: c.get_workflow_handle(workflow_id).terminate())
 
 
