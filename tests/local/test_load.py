@@ -24,7 +24,8 @@ Make = Callable[..., DevFleet]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 FOUR_AT_MOST = {"SCALING__MAX_REPLICAS": "4", "SCALING__STABILIZATION_WINDOW_S": "6", "SCALING__MAX_PERCENT": "100"}
-RISES_WITHIN_S = 6.0
+RISES_WITHIN_S = 15.0
+"""A few seconds, and as much again and more for a machine that runs other tests beside it."""
 REPLACEMENTS = 10
 ORDERS_PER_S = 4.0
 
