@@ -95,6 +95,31 @@ def test_what_ended_between_two_looks_counts_whenever_that_was(temporal_address:
     asyncio.run(run())
 
 
+def test_a_worker_whose_clock_is_set_counts_by_its_last_interval(temporal_address: str) -> None:
+    def an_hour_later(answer: bytes) -> bytes:
+        workers = ListWorkersResponse.FromString(answer)
+        for info in workers.workers_info:
+            info.worker_heartbeat.heartbeat_time.seconds += 3600
+        return workers.SerializeToString()
+
+    async def run(front: Proxy) -> None:
+        client, queue, by = await connect(front.address), new_queue(), observer()
+
+        async def ended_per_s() -> float:
+            return of(await look(client, queue, by=by), "activity").processed_per_s or 0
+
+        async with pod(temporal_address, queue, slots=5):
+            await start(client, queue, "quick", 1000)
+            await until(ended_per_s, lambda rate: rate > 20)
+            front.rewrites["ListWorkers"] = an_hour_later
+            assert await ended_per_s() > 20
+            front.rewrites.clear()
+            assert await ended_per_s() > 20
+
+    with grpc_proxy(temporal_address) as front:
+        asyncio.run(run(front))
+
+
 def test_an_idle_queue_is_calm(temporal_address: str) -> None:
     async def run() -> None:
         client, queue = await connect(temporal_address), new_queue()
