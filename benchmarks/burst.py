@@ -19,15 +19,15 @@ import random
 import time
 import uuid
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from app.core.config.model import OperatorSettings
 from benchmarks.counted.place import Place, place
-from benchmarks.counted.pods import CALLER, HEARTBEAT_S, SLOTS, CountedPods
+from benchmarks.counted.pods import CALLER, SLOTS, CountedPods
 from benchmarks.counted.work import call
+from benchmarks.pace import CALM, DEFAULT, Pace
 from benchmarks.record import Record, main_of
 from tests.cluster.machine import busy
 from tests.parts.grpc_proxy import Proxy
@@ -46,19 +46,6 @@ AIM = 2
 """Most that a burst may take, as a multiple of its control."""
 
 
-@dataclass(frozen=True)
-class Pace:
-    """How often workers tell of themselves and the operator looks, in seconds."""
-
-    heartbeat_s: float
-    look_s: float
-
-    @property
-    def release(self) -> str:
-        return f"{RELEASE}-{self.heartbeat_s:g}-{self.look_s:g}"
-
-
-DEFAULT, CALM = Pace(HEARTBEAT_S, OperatorSettings().poll_s), Pace(2.0, 3.0)
 SERVICE_TIMES = "known", "unknown"
 
 
@@ -157,7 +144,7 @@ def proceed(until: int, record: Record) -> None:
     with place() as at:
         for pace in (DEFAULT, CALM):
             if _next(record, pace, until):
-                with at.operator(pace.release, poll_s=pace.look_s) as asked:
+                with at.operator(_release(pace), poll_s=pace.look_s) as asked:
                     asyncio.run(_proceed(at, asked, pace, until, record))
 
 
@@ -166,7 +153,7 @@ async def _proceed(at: Place, asked: Proxy, pace: Pace, until: int, record: Reco
         while service_time := _next(record, pace, until):
             kind = _kind(pace, service_time)
             with record.trial(**kind):
-                result = await trial(at, pods, asked, pace.release, service_time, len(record.lines(**kind)))
+                result = await trial(at, pods, asked, _release(pace), service_time, len(record.lines(**kind)))
             record.add({**kind, **result})
             print(result, flush=True)
 
@@ -175,6 +162,10 @@ def _next(record: Record, pace: Pace, until: int) -> str:
     """The kind of service time that has fewer trials; empty: none is missing."""
     n, service_time = min((len(record.lines(**_kind(pace, each))), each) for each in SERVICE_TIMES)
     return service_time if n < until else ""
+
+
+def _release(pace: Pace) -> str:
+    return f"{RELEASE}-{pace.heartbeat_s:g}-{pace.look_s:g}"
 
 
 def _kind(pace: Pace, service_time: str) -> dict[str, Any]:

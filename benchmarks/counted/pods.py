@@ -25,13 +25,12 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import Worker
 
-from app.core.config.worker import WorkerSettings
 from app.operator.workerpool import POOL_LABEL
 from benchmarks.counted.place import Place
 from benchmarks.counted.work import Book, Calls, waits
+from benchmarks.pace import DEFAULT
 
 SLOTS = 10
-HEARTBEAT_S = WorkerSettings().heartbeat_interval_s
 GRACE_S = 25.0
 """Of Kubernetes' default grace period of 30 s; that of facts about others, which this is compared with."""
 CALLER = "caller"
@@ -66,7 +65,7 @@ class CountedPods:
     `replicas`: what each Deployment was told to have, with the time of the change, by its pool's name.
     """
 
-    def __init__(self, at: Place, *, workflows: Collection[str] = (), heartbeat_s: float = HEARTBEAT_S) -> None:
+    def __init__(self, at: Place, *, workflows: Collection[str] = (), heartbeat_s: float = DEFAULT.heartbeat_s) -> None:
         """`workflows`: pools whose workers run workflows too. `heartbeat_s`: how often workers tell of themselves."""
         self.book = Book()
         self.replicas: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from app.core.config.model import OperatorSettings
 from app.core.services.temporal.asking import Asking
 from app.core.services.temporal.queue_statistics import Answer, answered, turn
 from app.core.services.temporal.workflow_starts import EVERY_S as STARTS_EVERY_S
@@ -22,10 +21,10 @@ from app.scaling.demand import Demand, TypeDemand, WorkerLoad
 from app.scaling.fleet import Pool
 from app.scaling.memory import Memory
 from app.scaling.policy import Policy, decide
+from benchmarks.pace import DEFAULT, Pace
 from benchmarks.scaling.signals import Beat, Heartbeats, Server, Stats, Visibility
 from benchmarks.scaling.world import Queue
 
-LOOK_S = OperatorSettings().poll_s
 APPLY_S = 0.05  # look, decision and the write to the API server
 
 
@@ -51,21 +50,24 @@ class Seen:
 class Operator:
     """Looks after `queues`, and has `per_s` calls to Temporal a second for all of them."""
 
-    def __init__(self, rng: Random, per_s: float = 10.0) -> None:
-        self._rng, self._seen = rng, list[Seen]()
+    def __init__(self, rng: Random, pace: Pace = DEFAULT, per_s: float = 10.0) -> None:
+        self._rng, self._pace, self._seen = rng, pace, list[Seen]()
         self._asking = Asking(per_s, clock=lambda: self._loop.now)
 
     def watch(self, queue: Queue, server: Server, policy: Policy) -> None:
-        self._seen.append(Seen(queue, server, policy, Heartbeats(queue), Visibility(queue, self._rng)))
+        self._seen.append(
+            Seen(queue, server, policy, Heartbeats(queue, self._pace.heartbeat_s), Visibility(queue, self._rng))
+        )
         if len(self._seen) == 1:
             self._loop = queue.loop
-            self._loop.every(LOOK_S, self._rhythm, self._loop.now + self._rng.random() * LOOK_S)
+            look_s = self._pace.look_s
+            self._loop.every(look_s, self._rhythm, self._loop.now + self._rng.random() * look_s)
 
     def _rhythm(self) -> None:
         self._starts()
         self._look(self._seen)
         at = self._loop.now + STARTS_EVERY_S
-        while at < self._loop.now + LOOK_S - STARTS_EVERY_S / 2:
+        while at < self._loop.now + self._pace.look_s - STARTS_EVERY_S / 2:
             self._loop.at(at, self._wake)
             at += STARTS_EVERY_S
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
 
+from benchmarks.pace import DEFAULT, Pace
 from benchmarks.scaling.hpa import Hpa
 from benchmarks.scaling.loop import Loop
 from benchmarks.scaling.ours import Operator
@@ -25,10 +26,11 @@ class Ours:
     """Our autoscaler as a scaler of one queue."""
 
     scenario: Scenario
+    pace: Pace = DEFAULT
     operator: Operator | None = None
 
     def attach(self, queue: Queue, server: Server, rng: Random) -> None:
-        self.operator = Operator(rng)
+        self.operator = Operator(rng, self.pace)
         self.operator.watch(queue, server, self.scenario.our_policy())
 
 

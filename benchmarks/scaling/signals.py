@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from app.core.config.worker import WorkerSettings
 from benchmarks.scaling.parts import Pod
 from benchmarks.scaling.world import Queue
 
 CACHE_S = 5.0
-HEARTBEAT_S = WorkerSettings().heartbeat_interval_s
 LINGER_S = 6.0  # heartbeats older than this are left out by whoever reads them (M8)
 LIMITED_SHOWS_S = 4.0  # for so long after a task was held back, the flag is up (M10)
 UNDERCOUNT_S = 10.0  # after a SIGKILL of the server half of the tasks are counted, then 8 % too many (M5)
@@ -95,8 +93,8 @@ class Server:
 class Heartbeats:
     """The last heartbeat of each pod of a queue: ListWorkers."""
 
-    def __init__(self, queue: Queue) -> None:
-        self._queue = queue
+    def __init__(self, queue: Queue, every_s: float) -> None:
+        self._queue, self._every_s = queue, every_s
         self._last: dict[str, Beat] = {}
         self._read: dict[str, Beat] = {}
         queue.on_ready = lambda pod: self._beat(pod, 0.0, pod.ended)
@@ -133,7 +131,7 @@ class Heartbeats:
             used = {kind: queue.slots - free for kind, free in pod.free.items()}
             done = {kind: number - before[kind] for kind, number in ended.items()}
             self._last[pod.name] = Beat(now, span_s, used, done, ended, pod.draining)
-        queue.loop.at(now + HEARTBEAT_S, self._beat, pod, HEARTBEAT_S, ended)
+        queue.loop.at(now + self._every_s, self._beat, pod, self._every_s, ended)
 
 
 class Visibility:
