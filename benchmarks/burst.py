@@ -45,7 +45,6 @@ LIMIT_S = 180.0
 AIM = 2
 """Most that a burst may take, as a multiple of its control."""
 
-
 SERVICE_TIMES = "known", "unknown"
 
 

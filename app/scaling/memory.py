@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 LASTING_S = 15.0  # slots that were in use for less (or for less than two max_wait_s) may just be clearing a burst
 TAKEN_IN_S = 35.0  # after Temporal failed to answer, a rise may be its own: what was added in the 30 s before, again
 CACHED_S = 6.0  # the server's statistics are up to 5 s old
+NEAR_S = 6.0  # slots that were in use longer ago say nothing of what ended since
 DOUBT_S = 120.0  # so long that is not believed
 BLIND_S = 120.0  # without a decision: two of the longest poll_s
 LONGEST_S = 3600.0  # a service time beyond it is an hour: its tasks seldom end, and the old ones fade
@@ -69,17 +70,16 @@ def learn(policy: Policy, demand: Demand, memory: Memory, now: float, current: i
     for t in demand.types:
         past = _believe(t, types.get(t.task_type, TypeMemory()), now, failed_at)
         if t.used_slots is not None:
-            held = ((past.used[-1][1] if past.used else 0) + t.used_slots) / 2  # while those ended, on average
             lower = (u for u in past.used if u[0] > since and u[1] < t.used_slots)
+            near = [t.used_slots, *(used for at, used in past.used[-1:] if now - at < NEAR_S)]
             past = replace(past, used=(*lower, (now, t.used_slots)))
-            if t.processed_per_s is not None and (size := max(held, t.processed_per_s)) > 0:
+            if t.processed_per_s is not None and (size := max(held := sum(near) / len(near), t.processed_per_s)) > 0:
                 # Each sample weighs the same: 100 slots that have just filled up have ended nothing yet.
                 slots, tasks = past.slots * KEEP + held / size, past.tasks * KEEP + t.processed_per_s / size
                 past = replace(past, slots=slots, tasks=max(tasks, slots / LONGEST_S if past.tasks else 0.0))
         types[t.task_type] = past
     # Without heartbeats nobody can tell who is at work; then the time since the last growth has to do.
     staffed = current > 0 and (workers >= current or not heard)
-    missing = heard and workers < current
     new = workers > memory.workers or memory.missing_since == math.inf
     calm = demand.calm and (current == 0 or workers > 0)
     return replace(
@@ -88,7 +88,7 @@ def learn(policy: Policy, demand: Demand, memory: Memory, now: float, current: i
         failed_at=failed_at,
         staffed_since=min(memory.staffed_since, now) if staffed else math.inf,
         workers=workers,
-        missing_since=(now if new else memory.missing_since) if missing else math.inf,
+        missing_since=(now if new else memory.missing_since) if heard and workers < current else math.inf,
         calm_since=min(now if gone(memory, now) else memory.calm_since, now) if calm else math.inf,
     )
 

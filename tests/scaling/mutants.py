@@ -53,7 +53,7 @@ MUTANTS = (
     Mutant("the oldest task is never the same", "memory", "same = abs(oldest_at - past.oldest_at) <= CACHED_S", "same = False"),
     Mutant("tasks that are passed by grow the pool", "policy", "(passed_by or (t.dispatch_rate", "((t.dispatch_rate"),
     Mutant("tasks that a limit holds back have no handler", "policy", "free and not t.rate_limited and", "free and"),
-    Mutant("nobody is ever missing", "memory", "missing = heard and workers < current", "missing = False"),
+    Mutant("nobody is ever missing", "memory", "if heard and workers < current else math.inf", "if False else math.inf"),
     Mutant("whoever starts is at work", "memory", "staffed = current > 0 and (workers >= current or not heard)", "staffed = current > 0"),
     # floor and ceiling
     Mutant("no floor for the work in hand", "policy", "    if want.replicas < floor:\n", "    if False:\n", ((NEED, "min(backlog, 1))"),)),

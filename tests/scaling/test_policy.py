@@ -84,6 +84,14 @@ class TestNeed:
             memory, now = decide(POLICY, seen(used=used, done=done), memory, now, 1).memory, now + 1
         assert memory.types["activity"].service_s == pytest.approx(1)
 
+    def test_the_first_look_at_work_in_hand_shows_its_service_time(self) -> None:
+        assert once(seen(490, 10, done=10.0), 1).memory.types["activity"].service_s == pytest.approx(1)
+
+    def test_slots_of_long_ago_do_not_count(self) -> None:
+        memory = once(seen(used=0, done=0.0), 1).memory
+        later = decide(POLICY, seen(used=10, done=10.0), memory, 1060.0, 1).memory
+        assert later.types["activity"].service_s == pytest.approx(1)
+
     def test_tasks_too_short_to_be_seen_in_a_slot_still_need_a_replica(self) -> None:
         memory = Memory(types={"activity": TypeMemory(slots=0, tasks=9)})
         assert once(seen(5, workers=0), 0, SLEEPY, memory).replicas == 1

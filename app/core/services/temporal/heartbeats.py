@@ -31,7 +31,7 @@ class Slots:
     used: int
     free: int | None
     processed_per_s: float | None
-    """Tasks ended a second since the look before, or if that saw no such worker, in its last interval; None: none yet.
+    """Tasks ended a second since it was read before, or if it was not of late, in its last interval; None: none yet.
 
     By its last interval alone, three slots with tasks of a second would end three tasks in one second or none.
     """
@@ -115,8 +115,9 @@ class Heartbeats:
         ended = {kind: info.last_interval_processed_tasks for kind, info in kinds.items()}
         # Its clock may have been set meanwhile; and of long ago nothing says when it was.
         if before and 0 < (since_s := (at_ns - before.by_its_clock_ns) / 1e9) <= self._stale_s + span_s:
-            span_s = since_s
-            ended = {kind: info.total_processed_tasks - before.processed[kind] for kind, info in kinds.items()}
+            all_ = {kind: info.total_processed_tasks - before.processed[kind] for kind, info in kinds.items()}
+            if min(all_.values()) >= 0:  # the SDK counts in 32 bits
+                span_s, ended = since_s, all_
         slots = {kind: _slots(info, ended[kind] / span_s if span_s > 0 else None) for kind, info in kinds.items()}
         heartbeat = Heartbeat(told.worker_identity, told.task_queue, told.status == RUNNING, 0.0, slots)
         return _Told(heartbeat, now, at_ns, {kind: info.total_processed_tasks for kind, info in kinds.items()})
