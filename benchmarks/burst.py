@@ -46,8 +46,6 @@ AIM = 2
 """Most that a burst may take, as a multiple of its control."""
 
 SERVICE_TIMES = "known", "unknown"
-
-
 FORMULA = math.ceil((BURST - SLOTS) * SERVICE_S / MAX_WAIT_S / SLOTS)
 """Replicas that the documentation promises for what waits beside one full pod, when the service time is known."""
 
