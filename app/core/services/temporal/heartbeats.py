@@ -60,7 +60,7 @@ class Heartbeat:
 
 @dataclass(frozen=True)
 class _Told:
-    """What a worker told last, and when it was first seen here."""
+    """What a worker told last; `at`: when that was first seen here, in the seconds of our own clock."""
 
     heartbeat: Heartbeat
     at: float
@@ -113,14 +113,15 @@ class Heartbeats:
         kinds = {"workflow": told.workflow_task_slots_info, "activity": told.activity_task_slots_info}
         span_s = told.elapsed_since_last_heartbeat.ToMilliseconds() / 1000
         ended = {kind: info.last_interval_processed_tasks for kind, info in kinds.items()}
+        processed = {kind: info.total_processed_tasks for kind, info in kinds.items()}
         # Its clock may have been set meanwhile; and of long ago nothing says when it was.
         if before and 0 < (since_s := (at_ns - before.by_its_clock_ns) / 1e9) <= self._stale_s + span_s:
-            all_ = {kind: info.total_processed_tasks - before.processed[kind] for kind, info in kinds.items()}
-            if min(all_.values()) >= 0:  # the SDK counts in 32 bits
-                span_s, ended = since_s, all_
+            since = {kind: total - before.processed[kind] for kind, total in processed.items()}
+            if min(since.values()) >= 0:  # the SDK counts in 32 bits
+                span_s, ended = since_s, since
         slots = {kind: _slots(info, ended[kind] / span_s if span_s > 0 else None) for kind, info in kinds.items()}
         heartbeat = Heartbeat(told.worker_identity, told.task_queue, told.status == RUNNING, 0.0, slots)
-        return _Told(heartbeat, now, at_ns, {kind: info.total_processed_tasks for kind, info in kinds.items()})
+        return _Told(heartbeat, now, at_ns, processed)
 
     async def _list(self, client: Client) -> list[WorkerHeartbeat]:
         found: list[WorkerHeartbeat] = []
