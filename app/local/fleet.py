@@ -135,11 +135,12 @@ class ProcessFleet:
             for pool in self.local_pools.values()
         ]
 
-    async def scale(self, pool: Pool, replicas: int, spare: Sequence[str]) -> None:
+    async def scale(self, pool: Pool, replicas: int, spare: Sequence[str]) -> int:
         """Start processes, or let some go: those without work first, in the order of `spare`, then the youngest."""
         local = self.local_pools[pool.name]
         local.wanted = replicas
         await self._reach(local, spare)
+        return replicas
 
     async def report(self, pool: Pool, demand: Demand | None, decision: Decision) -> None:
         local = self.local_pools[pool.name]

@@ -60,9 +60,9 @@ class KubernetesFleet:
         self._seen = {name: seen.get(name) or self._seen[name] for name in bodies}
         return [seen.pool for seen in self._seen.values()]
 
-    async def scale(self, pool: Pool, replicas: int, spare: Sequence[str]) -> None:
+    async def scale(self, pool: Pool, replicas: int, spare: Sequence[str]) -> int:
         """Write the replicas. Idle pods go first; of a queue of long activities, they alone."""
-        await self._write(self._seen[pool.name], replicas, spare)
+        return await self._write(self._seen[pool.name], replicas, spare)
 
     async def report(self, pool: Pool, demand: Demand | None, decision: Decision) -> None:
         """A pin is brought about; status where it says something new; an Event for each change of replicas and mode."""
@@ -123,8 +123,7 @@ class KubernetesFleet:
                     if foreign == HPA_MANAGER:
                         # Its name stays on the field when the autoscaler itself is gone: then it is nobody's number.
                         self.objects.autoscalers, foreign = await self.kube.list_autoscalers(), None
-            except (HTTPError, TimeoutError) as error:
-                # Of this pool alone: an admission policy, say.
+            except (HTTPError, TimeoutError) as error:  # of this pool alone: an admission policy, say
                 text = f"who set {live} replicas is not known: {str(error) or 'no answer'}"
                 seen.control = Control(Mode.HELD, None, text, seen.told.get("heldSince"))
                 return seen
@@ -132,14 +131,15 @@ class KubernetesFleet:
         seen.control = control(name, spec, seen.told, live, self.clock(), foreign, hpa)
         return seen
 
-    async def _write(self, seen: Seen, replicas: int, spare: Sequence[str]) -> None:
+    async def _write(self, seen: Seen, replicas: int, spare: Sequence[str]) -> int:
         """Only over the number that was looked at: what somebody set meanwhile is theirs, as the next look will see."""
         try:
-            replicas = await self._idle_first(seen, replicas, spare)
+            asked, replicas = replicas, await self._idle_first(seen, replicas, spare)
             current = self.objects.deployments.get(seen.name, NOWHERE)
             if current["spec"].get("replicas") != seen.deployment["spec"].get("replicas"):
                 raise RuntimeError(f"deployment {seen.name} was scaled by somebody since it was looked at")
-            await self.kube.scale(seen.name, replicas, current["metadata"].get("resourceVersion"))
+            if not asked < replicas == seen.live:
+                await self.kube.scale(seen.name, replicas, current["metadata"].get("resourceVersion"))
         except (HTTPError, RuntimeError) as error:
             version, known = seen.deployment["metadata"].get("resourceVersion"), self._conflicts.get(seen.name)
             if isinstance(error, ApiError) and error.response.status_code == 409 and version != known:
@@ -152,6 +152,7 @@ class KubernetesFleet:
         if self.objects.deployments.get(seen.name) is current:
             # The watch has not told of it yet, and may only after the next look.
             self.objects.deployments[seen.name] = {**current, "spec": {**current["spec"], "replicas": replicas}}
+        return replicas
 
     async def _idle_first(self, seen: Seen, replicas: int, spare: Sequence[str]) -> int:
         """Have the ReplicaSet take idle pods first; the replicas to write: more, where long activities would be cut."""

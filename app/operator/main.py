@@ -87,8 +87,7 @@ async def _operate(settings: Settings, pulse: Pulse) -> NoReturn:
     ended, _ = await asyncio.wait({looking, watching}, timeout=STOP_S)
     for task in ended:
         task.result()
-    # asyncio.run would wait for what does not end.
-    finish(ExitCode.DRAINED)
+    finish(ExitCode.DRAINED)  # asyncio.run would wait for what does not end
 
 
 if __name__ == "__main__":

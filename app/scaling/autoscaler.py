@@ -124,8 +124,8 @@ class Autoscaler:
             decision = decide(pool.policy, demand, last.memory if last else Memory(), self.clock(), pool.replicas)
             self._pools[pool.name] = pool, decision, None
             async with asyncio.timeout(FLEET_TIMEOUT_S):  # wait_for would make a task of each pool
-                await self._apply(pool, demand, decision, began_ns)
-            counts = decision.replicas if pool.automatic else pool.replicas, pool.replicas, pool.ready
+                wanted = await self._apply(pool, demand, decision, began_ns)
+            counts = wanted, pool.replicas, pool.ready
             metrics.record(pool.policy.task_queue, counts, decision.reason.value, demand.types if demand else ())
             self._pools[pool.name] = pool, decision, demand
         except Exception as error:  # noqa: BLE001 - one bad pool never stops the others
@@ -133,20 +133,23 @@ class Autoscaler:
         self._troubles.tell(pool.name, problem)
         return decision
 
-    async def _apply(self, pool: Pool, demand: Demand | None, decision: Decision, began_ns: int) -> None:
+    async def _apply(self, pool: Pool, demand: Demand | None, decision: Decision, began_ns: int) -> int:
         refused: Exception | None = None
-        if pool.automatic and decision.replicas != pool.replicas:
-            before, after, reason = pool.replicas, decision.replicas, decision.reason.value
+        before = after = pool.replicas
+        if pool.automatic and decision.replicas != before:
+            wanted, reason = decision.replicas, decision.reason.value
             about: dict[str, str | int] = {"temporalTaskQueue": pool.policy.task_queue, "fleet.reason": reason}
-            about |= {"fleet.message": decision.message, "fleet.replicas.from": before, "fleet.replicas.to": after}
+            about |= {"fleet.message": decision.message, "fleet.replicas.from": before, "fleet.replicas.to": wanted}
             with tracer.start_as_current_span("ScaleDecision", start_time=began_ns, attributes=about) as span:
                 spare = [w.identity for w in demand.running if w.used_slots == 0] if demand else []
                 try:
-                    await self.fleet.scale(pool, decision.replicas, spare)
+                    after = await self.fleet.scale(pool, wanted, spare)
+                    span.set_attribute("fleet.replicas.to", after)
                 except Exception as error:  # noqa: BLE001 - what could not be done is reported like the rest
                     span.record_exception(refused := error)
-            if refused is None:
+            if after != before:
                 log.info("%s: %s -> %s replicas, %s: %s", pool.name, before, after, reason, decision.message)
         await self.fleet.report(pool, demand, decision)
         if refused is not None:
             raise refused
+        return after

@@ -23,7 +23,7 @@ from app.core.services.temporal.workflow_starts import Starts
 if TYPE_CHECKING:
     from app.scaling.fleet import Pool
 
-FRESH_S = 12.0  # two looks of 3 s, and the 5 s that the server caches: numbers older than this change no replicas
+FRESH_S = 12.0  # the 5 s that the server caches, some looks and a failed one: older numbers change no replicas
 URGENT_S, CALM_S = 5.0, 30.0  # between two questions for statistics; the server caches them, so not below 5
 
 

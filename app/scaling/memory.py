@@ -37,6 +37,7 @@ class TypeMemory:
     oldest_since: float = math.inf  # has been the oldest
     slots: float = 0.0  # in use, and
     tasks: float = 0.0  # ended a second: decaying sums
+    per_replica: float = 0.0  # slots that a replica has for workflow tasks; 0: not known
 
     @property
     def service_s(self) -> float | None:
@@ -63,16 +64,17 @@ def learn(policy: Policy, demand: Demand, memory: Memory, now: float, current: i
     """`memory` with what a look at `now` has shown."""
     since = now - max(LASTING_S, 2 * policy.max_wait_s)
     heard, workers = all(t.used_slots is not None for t in demand.types), len(demand.running)
-    # A server may never tell of its workers; to hear no more of them is a failure.
+    # A server may never tell of its workers; to hear no more of them is a failure. What it was not asked is none.
     deaf = not heard and any(past.used for past in memory.types.values())
-    failed = deaf or any(t.backlog is None for t in demand.types)
+    failed = deaf or any(t.backlog is None and t.stats_age_s is not None for t in demand.types)
     types, failed_at = dict(memory.types), now if failed else memory.failed_at
     for t in demand.types:
         past = _believe(t, types.get(t.task_type, TypeMemory()), now, failed_at)
         if t.used_slots is not None:
             lower = (u for u in past.used if u[0] > since and u[1] < t.used_slots)
             near = [t.used_slots, *(used for at, used in past.used[-1:] if now - at < NEAR_S)]
-            past = replace(past, used=(*lower, (now, t.used_slots)))
+            own = (t.total_slots or 0) / workers if workers and t.task_type != "activity" else past.per_replica
+            past = replace(past, used=(*lower, (now, t.used_slots)), per_replica=own)
             if t.processed_per_s is not None and (size := max(held := sum(near) / len(near), t.processed_per_s)) > 0:
                 # Each sample weighs the same: 100 slots that have just filled up have ended nothing yet.
                 slots, tasks = past.slots * KEEP + held / size, past.tasks * KEEP + t.processed_per_s / size
@@ -82,15 +84,11 @@ def learn(policy: Policy, demand: Demand, memory: Memory, now: float, current: i
     staffed = current > 0 and (workers >= current or not heard)
     new = workers > memory.workers or memory.missing_since == math.inf
     calm = demand.calm and (current == 0 or workers > 0)
-    return replace(
-        memory,
-        types=types,
-        failed_at=failed_at,
-        staffed_since=min(memory.staffed_since, now) if staffed else math.inf,
-        workers=workers,
-        missing_since=(now if new else memory.missing_since) if heard and workers < current else math.inf,
-        calm_since=min(now if gone(memory, now) else memory.calm_since, now) if calm else math.inf,
-    )
+    staffed_since = min(memory.staffed_since, now) if staffed else math.inf
+    missing_since = (now if new else memory.missing_since) if heard and workers < current else math.inf
+    calm_since = min(now if gone(memory, now) else memory.calm_since, now) if calm else math.inf
+    memory = replace(memory, types=types, failed_at=failed_at, workers=workers)
+    return replace(memory, staffed_since=staffed_since, missing_since=missing_since, calm_since=calm_since)
 
 
 def _believe(t: TypeDemand, past: TypeMemory, now: float, failed_at: float) -> TypeMemory:

@@ -74,16 +74,13 @@ def decide(policy: Policy, demand: Demand | None, memory: Memory, now: float, cu
     memory = learn(policy, demand, memory, now, current)
     wants = [_brake(policy, t, memory, now, current, _need(policy, t, memory)) for t in demand.types]
     want = _woken(demand, current, max(wants, key=lambda w: w.replicas))
-    want = _ceiling(policy, _floor(policy, demand, _missing(memory, now, current, want)))
+    want = _ceiling(policy, _floor(policy, demand, memory, _missing(memory, now, current, want)))
     need = want.replicas if demand.running else max(want.replicas, current)  # of nobody nothing is known
     memory = replace(memory, needs=remember(policy, memory, need, now, current))
     want = _zero(policy, demand, memory, now, current, _settle(policy, demand, memory, now, current, want))
-    memory = replace(
-        memory,
-        staffed_since=math.inf if want.replicas > current else memory.staffed_since,
-        shrunk_at=now if want.replicas < current else memory.shrunk_at,
-        asks=want.asks,
-    )
+    staffed_since = math.inf if want.replicas > current else memory.staffed_since
+    shrunk_at = now if want.replicas < current else memory.shrunk_at
+    memory = replace(memory, staffed_since=staffed_since, shrunk_at=shrunk_at, asks=want.asks)
     return Decision(want.replicas, want.reason, want.text, memory)
 
 
@@ -98,7 +95,8 @@ def _hold(policy: Policy, demand: Demand | None, memory: Memory, now: float, cur
 
 
 def _need(policy: Policy, t: TypeDemand, memory: Memory) -> _Want:
-    past, slots = memory.types[t.task_type], policy.slots_per_replica
+    past = memory.types[t.task_type]
+    slots = past.per_replica or policy.slots_per_replica
     backlog = past.counted - past.doubted if t.fresh else 0
     # 12 replicas of 10 slots clear a burst, all 120 in use: 80 % of 15 replicas would be asked for just as it ends.
     # What was in use all the last 15 s is the steady load; the burst is counted once, by its backlog.
@@ -154,11 +152,11 @@ def _missing(memory: Memory, now: float, current: int, want: _Want) -> _Want:
     return want.instead(current, Reason.NOT_STARTING, text)
 
 
-def _floor(policy: Policy, demand: Demand, want: _Want) -> _Want:
+def _floor(policy: Policy, demand: Demand, memory: Memory, want: _Want) -> _Want:
     # 25 slots in use, 10 a replica: that fits on 3. Five replicas with one long activity each: all 5 stay.
-    used = max(t.used_slots or 0 for t in demand.types)
+    used = ((t.used_slots or 0, memory.types[t.task_type].per_replica) for t in demand.types)
     busy = sum(w.used_slots > 0 for w in demand.running) if policy.long_activities else 0
-    floor = max(math.ceil(used / policy.slots_per_replica), busy)
+    floor = max(busy, *(math.ceil(slots / (each or policy.slots_per_replica)) for slots, each in used))
     if want.replicas < floor:
         want = want.instead(floor, Reason.WORK_IN_HAND, f"{floor} to hold the work in hand")
     if want.replicas < policy.min_replicas:

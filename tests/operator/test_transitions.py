@@ -267,6 +267,16 @@ def test_a_mark_that_fails_puts_the_shrink_off_and_one_that_is_forbidden_does_no
     assert server.status["reason"] == ("BacklogWaiting" if code == 403 else "FailedUpdateScale")
 
 
+def test_a_shrink_that_would_take_a_pod_with_work_writes_nothing(server: Server, operator: Operator) -> None:
+    server.spec["longActivities"] = True
+    asyncio.run(operator.look(5))
+    server.unmarkable = 403
+    asyncio.run(operator.look(4, spare=["pod-1"]))
+    assert server.written == [1, 5]
+    assert (server.status["desiredReplicas"], server.status["reason"]) == (5, "WorkInHand")
+    assert [event.split()[0] for event in server.events] == ["BacklogWaiting"]
+
+
 def test_what_the_watch_tells_before_the_answer_to_a_write_is_newer_than_it(server: Server, operator: Operator) -> None:
     answer = server.scale
 

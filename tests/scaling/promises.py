@@ -39,6 +39,8 @@ class Facts:
     """The slots in use of every type are known,"""
     counted: bool = False
     """and the waiting tasks."""
+    failed: bool = False
+    """They were asked for in vain."""
     new: bool = False
     """These are of now."""
     running: int = 0
@@ -69,6 +71,7 @@ def facts_of(look: Look, current: int) -> Facts:
         blind=False,
         heard=heard,
         counted=counted,
+        failed=any(t.backlog is None and t.stats_age_s is not None for t in types),
         new=counted and all(look.now - look.asked_at[t.task_type] <= NEW_S for t in types),
         running=len(at_work),
         leaving=len(demand.workers) - len(at_work),
@@ -156,7 +159,7 @@ class Promises:
             least = facts.current
         self.needs = [n for n in self.needs if n[0] > look.now - policy.stabilization_window_s] + [(look.now, least)]
         self.heard_once = self.heard_once or facts.heard
-        if facts.blind or not facts.counted or (self.heard_once and not facts.heard):
+        if facts.blind or facts.failed or (self.heard_once and not facts.heard):
             self.failed_at = look.now
         for t in look.demand.types if not facts.blind else ():
             if t.processed_per_s:

@@ -37,24 +37,28 @@ from .work import HEARTBEAT_S, connect, look, new_queue, observer, of, pod, star
 
 @dataclass
 class SimulatedFleet:
-    """Has the replicas it was last told to have; `broken`: the pool that cannot be scaled; `slow`: one that hangs."""
+    """Has the replicas it was last told to have; `broken`: the pool that cannot be scaled; `slow`: one that hangs.
+
+    It `keeps` so many of each, whatever is asked."""
 
     held: dict[str, Pool]
     broken: str = ""
     slow: str = ""
+    keeps: int = 0
     scaled: list[tuple[str, int, Sequence[str]]] = field(default_factory=list)
     reports: list[tuple[Demand | None, Decision]] = field(default_factory=list)
 
     async def pools(self) -> Sequence[Pool]:
         return list(self.held.values())
 
-    async def scale(self, pool: Pool, replicas: int, spare: Sequence[str]) -> None:
+    async def scale(self, pool: Pool, replicas: int, spare: Sequence[str]) -> int:
         if pool.name == self.broken:
             raise ConnectionError("the node is gone")
         if pool.name == self.slow:
             await asyncio.sleep(60)
         self.scaled.append((pool.name, replicas, spare))
-        self.held[pool.name] = replace(pool, replicas=replicas)
+        self.held[pool.name] = replace(pool, replicas=max(replicas, self.keeps))
+        return self.held[pool.name].replicas
 
     async def report(self, pool: Pool, demand: Demand | None, decision: Decision) -> None:
         self.reports.append((demand, decision))
@@ -170,6 +174,25 @@ def test_idle_workers_are_named_as_spare(temporal_address: str) -> None:
             assert fleet.scaled == [(queue, 1, [idle])]
 
     asyncio.run(run())
+
+
+def test_what_the_fleet_keeps_is_not_told_as_gone(
+    temporal_address: str, spans: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "app.scaling")
+
+    async def run() -> None:
+        client, queue = await connect(temporal_address), new_queue()
+        fleet = fleet_of(replace(POLICY, task_queue=queue, max_replicas=3), replicas=5)
+        fleet.keeps = 5
+        decisions = await autoscaler_of(client, fleet).tick()
+        assert (decisions[queue].replicas, [n for _, n, _ in fleet.scaled]) == (3, [3])
+        assert metric("desired_replicas", queue) == 5
+        (span,) = spans.get_finished_spans()
+        assert (span.attributes or {})["fleet.replicas.to"] == 5
+
+    asyncio.run(run())
+    assert caplog.messages == []
 
 
 def test_a_temporal_out_of_reach_holds_all_pools_and_is_told_once(

@@ -56,6 +56,19 @@ class TestNeed:
         assert once(demand, 1).replicas == 10
         assert "190 workflow tasks wait" in once(demand, 1).message
 
+    def test_workflow_tasks_have_the_slots_that_workers_tell(self) -> None:
+        # A worker runs ten activities at once (slots_per_replica), and forty workflow tasks.
+        steady = once(seen(used=32, kind="workflow", slots=40), 1)
+        assert (steady.replicas, steady.reason) == (1, Reason.SLOTS_BUSY)
+        assert once(seen(used=33, kind="workflow", slots=40), 1).replicas == 2
+        assert once(seen(used=33, slots=40), 4).replicas == 5
+        tasks = Memory(types={"workflow": TypeMemory(slots=9, tasks=9)})
+        assert once(seen(300, kind="workflow", slots=40), 1, memory=tasks).replicas == 2
+
+    def test_and_keep_them_while_no_worker_is_there(self) -> None:
+        awake = once(seen(used=5, kind="workflow", slots=40, done=5.0), 1, SLEEPY)
+        assert decide(SLEEPY, seen(300, kind="workflow", workers=0), awake.memory, 1002.0, 0).replicas == 2
+
     def test_the_message_says_the_numbers(self) -> None:
         message = once(seen(190, 10), 1, replace(POLICY, max_replicas=4), SECOND_TASKS).message
         assert message == ("190 activity tasks wait, 1 s each, to be cleared within 5 s: needs 6; maximum is 4")
@@ -445,6 +458,19 @@ class TestDoubt:
         before = once(seen(200, None), 1, memory=SECOND_TASKS)
         more = decide(POLICY, seen(400, None), before.memory, 1006.0, before.replicas)
         assert more.reason is Reason.BACKLOG_WAITING
+
+    def test_statistics_that_were_not_asked_for_yet_are_no_failure(self) -> None:
+        # A new operator with more queues than its first calls are for.
+        before = once(seen(None, stats_age_s=None), 1, memory=SECOND_TASKS)
+        counted = decide(POLICY, seen(0), before.memory, 1004.0, before.replicas)
+        burst = decide(POLICY, seen(500, 10), counted.memory, 1010.0, counted.replicas)
+        assert (burst.replicas, burst.reason) == (10, Reason.BACKLOG_WAITING)
+
+    def test_statistics_that_were_asked_for_in_vain_are_one(self) -> None:
+        before = once(seen(None), 1, memory=SECOND_TASKS)
+        counted = decide(POLICY, seen(0), before.memory, 1004.0, before.replicas)
+        burst = decide(POLICY, seen(500, 10), counted.memory, 1010.0, counted.replicas)
+        assert burst.reason is Reason.COUNT_IN_DOUBT
 
     def test_old_statistics_ask_for_no_replica(self) -> None:
         assert once(seen(500, 5, stats_age_s=13), 1).replicas == 1
