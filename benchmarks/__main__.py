@@ -33,7 +33,7 @@ ON_A_CLUSTER = (
     "operator_cycles --until 200",
     "rollouts --until 25",
     "zero --until 7",
-    "burst --until 3",
+    "burst --until 8",
     "busy_queue --until 1",
     "busy_queue --until 1 --default-idle",
     "scale_downs --until 100",
