@@ -135,11 +135,12 @@ class KubernetesFleet:
         """Only over the number that was looked at: what somebody set meanwhile is theirs, as the next look will see."""
         try:
             asked, replicas = replicas, await self._idle_first(seen, replicas, spare)
+            if asked < replicas == seen.live:
+                return replicas
             current = self.objects.deployments.get(seen.name, NOWHERE)
             if current["spec"].get("replicas") != seen.deployment["spec"].get("replicas"):
                 raise RuntimeError(f"deployment {seen.name} was scaled by somebody since it was looked at")
-            if not asked < replicas == seen.live:
-                await self.kube.scale(seen.name, replicas, current["metadata"].get("resourceVersion"))
+            await self.kube.scale(seen.name, replicas, current["metadata"].get("resourceVersion"))
         except (HTTPError, RuntimeError) as error:
             version, known = seen.deployment["metadata"].get("resourceVersion"), self._conflicts.get(seen.name)
             if isinstance(error, ApiError) and error.response.status_code == 409 and version != known:

@@ -60,8 +60,7 @@ def registry(objects: Objects, kube: Kube, on_start: Callable[[], None]) -> kopf
     @kopf.on.startup(registry=handlers)
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         # No rights on the cluster's CRDs and namespaces, hence no scanning.
-        settings.scanning.disabled = True
-        settings.posting.enabled = False
+        settings.scanning.disabled, settings.posting.enabled = True, False
         settings.queueing.idle_timeout = 0.2  # of the task that each changed object has; by itself 5 s
         settings.watching.server_timeout, settings.watching.client_timeout = 300, 330
         settings.networking.request_timeout, settings.networking.connect_timeout = 15, 5

@@ -103,15 +103,13 @@ class Observer:
 
         `resting`: what was known of pools that sleep; where nothing new is heard it is their demand, the same object.
         """
-        heartbeats = await self._heartbeats.read(client)
-        heard = not isinstance(heartbeats, str)
-        seen = {
-            n: d for n, d in resting if heard and d.known == "Full" and not (d.workers or d.task_queue in heartbeats)
-        }
-        seen |= {pool.name: self._demand(pool, heartbeats) for pool in pools if pool.name not in seen}
+        told = await self._heartbeats.read(client)
+        heard = not isinstance(told, str)
+        seen = {n: d for n, d in resting if heard and d.known == "Full" and not (d.workers or d.task_queue in told)}
+        seen |= {pool.name: self._demand(pool, told) for pool in pools if pool.name not in seen}
         wanted = [want for pool in pools for want in _wants(pool, seen[pool.name], asks=pool.name in asks)]
         asked = await self._statistics.refresh(client, wanted)
-        return seen | {pool.name: self._demand(pool, heartbeats) for pool in pools if pool.policy.task_queue in asked}
+        return seen | {pool.name: self._demand(pool, told) for pool in pools if pool.policy.task_queue in asked}
 
     def _demand(self, pool: Pool, heartbeats: Mapping[str, Sequence[Heartbeat]] | str) -> Demand:
         queue, slots = pool.policy.task_queue, pool.policy.slots_per_replica

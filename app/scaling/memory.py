@@ -37,7 +37,6 @@ class TypeMemory:
     oldest_since: float = math.inf  # has been the oldest
     slots: float = 0.0  # in use, and
     tasks: float = 0.0  # ended a second: decaying sums
-    per_replica: float = 0.0  # slots that a replica has for workflow tasks; 0: not known
 
     @property
     def service_s(self) -> float | None:
@@ -73,8 +72,7 @@ def learn(policy: Policy, demand: Demand, memory: Memory, now: float, current: i
         if t.used_slots is not None:
             lower = (u for u in past.used if u[0] > since and u[1] < t.used_slots)
             near = [t.used_slots, *(used for at, used in past.used[-1:] if now - at < NEAR_S)]
-            own = (t.total_slots or 0) / workers if workers and t.task_type != "activity" else past.per_replica
-            past = replace(past, used=(*lower, (now, t.used_slots)), per_replica=own)
+            past = replace(past, used=(*lower, (now, t.used_slots)))
             if t.processed_per_s is not None and (size := max(held := sum(near) / len(near), t.processed_per_s)) > 0:
                 # Each sample weighs the same: 100 slots that have just filled up have ended nothing yet.
                 slots, tasks = past.slots * KEEP + held / size, past.tasks * KEEP + t.processed_per_s / size

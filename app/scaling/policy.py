@@ -72,9 +72,13 @@ def decide(policy: Policy, demand: Demand | None, memory: Memory, now: float, cu
     if demand is None or demand.known == "None":
         return _hold(policy, demand, memory, now, current)
     memory = learn(policy, demand, memory, now, current)
+    # Workflow tasks last milliseconds, in slots of their own: 16 of a moment on a pod of 10 activity slots are no load.
+    brief = (t for t in demand.types if t.task_type == "workflow" and t.used_slots)
+    lasting = {t: replace(t, used_slots=max(1, memory.types[t.task_type].used[0][1])) for t in brief}
+    demand = replace(demand, types=tuple(lasting.get(t, t) for t in demand.types))
     wants = [_brake(policy, t, memory, now, current, _need(policy, t, memory)) for t in demand.types]
     want = _woken(demand, current, max(wants, key=lambda w: w.replicas))
-    want = _ceiling(policy, _floor(policy, demand, memory, _missing(memory, now, current, want)))
+    want = _ceiling(policy, _floor(policy, demand, _missing(memory, now, current, want)))
     need = want.replicas if demand.running else max(want.replicas, current)  # of nobody nothing is known
     memory = replace(memory, needs=remember(policy, memory, need, now, current))
     want = _zero(policy, demand, memory, now, current, _settle(policy, demand, memory, now, current, want))
@@ -95,8 +99,7 @@ def _hold(policy: Policy, demand: Demand | None, memory: Memory, now: float, cur
 
 
 def _need(policy: Policy, t: TypeDemand, memory: Memory) -> _Want:
-    past = memory.types[t.task_type]
-    slots = past.per_replica or policy.slots_per_replica
+    past, slots = memory.types[t.task_type], policy.slots_per_replica
     backlog = past.counted - past.doubted if t.fresh else 0
     # 12 replicas of 10 slots clear a burst, all 120 in use: 80 % of 15 replicas would be asked for just as it ends.
     # What was in use all the last 15 s is the steady load; the burst is counted once, by its backlog.
@@ -152,11 +155,11 @@ def _missing(memory: Memory, now: float, current: int, want: _Want) -> _Want:
     return want.instead(current, Reason.NOT_STARTING, text)
 
 
-def _floor(policy: Policy, demand: Demand, memory: Memory, want: _Want) -> _Want:
+def _floor(policy: Policy, demand: Demand, want: _Want) -> _Want:
     # 25 slots in use, 10 a replica: that fits on 3. Five replicas with one long activity each: all 5 stay.
-    used = ((t.used_slots or 0, memory.types[t.task_type].per_replica) for t in demand.types)
+    used = max(t.used_slots or 0 for t in demand.types)
     busy = sum(w.used_slots > 0 for w in demand.running) if policy.long_activities else 0
-    floor = max(busy, *(math.ceil(slots / (each or policy.slots_per_replica)) for slots, each in used))
+    floor = max(math.ceil(used / policy.slots_per_replica), busy)
     if want.replicas < floor:
         want = want.instead(floor, Reason.WORK_IN_HAND, f"{floor} to hold the work in hand")
     if want.replicas < policy.min_replicas:

@@ -128,6 +128,7 @@ class Operator:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.objects = Objects()
+        self.wanted: int | None = None
         self.now = datetime(2026, 2, 1, tzinfo=UTC)
         self.fleet = KubernetesFleet(cast(Kube, server), self.objects, lambda: None, lambda: self.now)
 
@@ -151,7 +152,7 @@ class Operator:
         refused: Exception | None = None
         if pool.automatic and decision.replicas != pool.replicas:
             try:
-                await self.fleet.scale(pool, decision.replicas, spare)
+                self.wanted = await self.fleet.scale(pool, decision.replicas, spare)
             except Exception as error:  # noqa: BLE001 - as the autoscaler does
                 refused = error
         idle = tuple(WorkerLoad(name, 0, 1, False, 0.0) for name in spare)
@@ -273,8 +274,22 @@ def test_a_shrink_that_would_take_a_pod_with_work_writes_nothing(server: Server,
     server.unmarkable = 403
     asyncio.run(operator.look(4, spare=["pod-1"]))
     assert server.written == [1, 5]
+    assert operator.wanted == 5
     assert (server.status["desiredReplicas"], server.status["reason"]) == (5, "WorkInHand")
     assert [event.split()[0] for event in server.events] == ["BacklogWaiting"]
+
+
+def test_a_number_that_was_held_is_ours_when_the_hold_ends_and_work_keeps_it(
+    server: Server, operator: Operator
+) -> None:
+    server.spec["longActivities"] = True
+    server.unmarkable = 403
+    server.by_hand(5)
+    asyncio.run(operator.look())
+    assert server.status["mode"] == "Held"
+    operator.now += timedelta(hours=1)
+    asyncio.run(operator.look(4, spare=["pod-1"]))
+    assert (server.owner, server.status["mode"], server.status["desiredReplicas"]) == (OURS, "Automatic", 5)
 
 
 def test_what_the_watch_tells_before_the_answer_to_a_write_is_newer_than_it(server: Server, operator: Operator) -> None:

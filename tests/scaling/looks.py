@@ -47,13 +47,12 @@ def seen(
     limited: bool = False,
     draining: int = 0,
     kind: str = "activity",
-    slots: int = 10,
     stats_age_s: float | None = 0,
     woken: bool = False,
 ) -> Demand:
-    """Demand of one task type, its used slots dealt out to workers of `slots`; `draining`: more, with one in use."""
+    """Demand of one task type, its used slots dealt out to the workers; `draining`: more of them, one slot each."""
     held = [len(range(i, used or 0, workers)) for i in range(workers)]
-    loads = [WorkerLoad(f"pod-{i}", each, slots, draining=False, heartbeat_age_s=0.5) for i, each in enumerate(held)]
+    loads = [WorkerLoad(f"pod-{i}", each, 10, draining=False, heartbeat_age_s=0.5) for i, each in enumerate(held)]
     loads += [WorkerLoad(f"leaving-{i}", 1, 10, draining=True, heartbeat_age_s=0.5) for i in range(draining)]
     one = TypeDemand(
         kind,
@@ -63,7 +62,7 @@ def seen(
         dispatch_rate=None if backlog is None else dispatched,
         rate_limited=limited,
         used_slots=used,
-        total_slots=None if used is None else workers * slots,
+        total_slots=None if used is None else workers * 10,
         processed_per_s=done,
         stats_age_s=stats_age_s,
     )

@@ -39,14 +39,14 @@ class Facts:
     """The slots in use of every type are known,"""
     counted: bool = False
     """and the waiting tasks."""
-    failed: bool = False
-    """They were asked for in vain."""
     new: bool = False
     """These are of now."""
     running: int = 0
     leaving: int = 0
     used: int = 0
     """Slots of the type that has the most in use."""
+    in_hand: int = 0
+    """Those of activities: workflow tasks last milliseconds, and what is in use at one moment is gone at the next."""
     busy: int = 0
     calm: bool = False
     """All is known, and nothing runs, waits, came or has just ended."""
@@ -71,11 +71,11 @@ def facts_of(look: Look, current: int) -> Facts:
         blind=False,
         heard=heard,
         counted=counted,
-        failed=any(t.backlog is None and t.stats_age_s is not None for t in types),
         new=counted and all(look.now - look.asked_at[t.task_type] <= NEW_S for t in types),
         running=len(at_work),
         leaving=len(demand.workers) - len(at_work),
         used=max(t.used_slots or 0 for t in types),
+        in_hand=max((t.used_slots or 0 for t in types if t.task_type == "activity"), default=0),
         busy=sum(w.used_slots > 0 for w in at_work),
         calm=heard and counted and still and (current == 0 or bool(at_work)),
         work=demand.woken or any(t.backlog or t.add_rate for t in types),
@@ -154,12 +154,12 @@ class Promises:
         if self.past and look.now - self.past[-1].now > BLIND_S:
             self.needs = [(look.now, facts.current)]
         self.past = [f for f in self.past if f.now > look.now - 10 * STUCK_S] + [facts]
-        least = math.ceil(facts.used / policy.slots_per_replica)
+        least = math.ceil(facts.in_hand / policy.slots_per_replica)
         if facts.blind or not facts.heard or (facts.current and not facts.running):
             least = facts.current
         self.needs = [n for n in self.needs if n[0] > look.now - policy.stabilization_window_s] + [(look.now, least)]
         self.heard_once = self.heard_once or facts.heard
-        if facts.blind or facts.failed or (self.heard_once and not facts.heard):
+        if facts.blind or not facts.counted or (self.heard_once and not facts.heard):
             self.failed_at = look.now
         for t in look.demand.types if not facts.blind else ():
             if t.processed_per_s:
@@ -181,7 +181,7 @@ class Promises:
             assert n >= facts.current - facts.running, "those that have not reported may be busy"
 
     def _floor(self, policy: Policy, facts: Facts, n: int) -> None:
-        least = max(math.ceil(facts.used / policy.slots_per_replica), facts.busy if policy.long_activities else 0)
+        least = max(math.ceil(facts.in_hand / policy.slots_per_replica), facts.busy if policy.long_activities else 0)
         assert n >= min(least, policy.max_replicas), "never below the work in hand"
 
     def _zero(self, policy: Policy, look: Look, facts: Facts, n: int) -> None:

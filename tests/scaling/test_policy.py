@@ -56,18 +56,20 @@ class TestNeed:
         assert once(demand, 1).replicas == 10
         assert "190 workflow tasks wait" in once(demand, 1).message
 
-    def test_workflow_tasks_have_the_slots_that_workers_tell(self) -> None:
-        # A worker runs ten activities at once (slots_per_replica), and forty workflow tasks.
-        steady = once(seen(used=32, kind="workflow", slots=40), 1)
-        assert (steady.replicas, steady.reason) == (1, Reason.SLOTS_BUSY)
-        assert once(seen(used=33, kind="workflow", slots=40), 1).replicas == 2
-        assert once(seen(used=33, slots=40), 4).replicas == 5
-        tasks = Memory(types={"workflow": TypeMemory(slots=9, tasks=9)})
-        assert once(seen(300, kind="workflow", slots=40), 1, memory=tasks).replicas == 2
+    def test_workflow_tasks_of_a_moment_need_no_replica_of_their_own(self) -> None:
+        calm = once(seen(used=1, kind="workflow"), 1)
+        busy = live(seen(used=16, kind="workflow"), 1, 30, memory=calm.memory, start=1002.0)
+        assert replicas(busy[:7]) == [1]
+        assert replicas(busy) == [1, 2], "those of all the last 15 s do"
+        assert busy[-1].message.startswith("16 workflow slots are in use, 16 steadily: needs 2 at 80 %")
 
-    def test_and_keep_them_while_no_worker_is_there(self) -> None:
-        awake = once(seen(used=5, kind="workflow", slots=40, done=5.0), 1, SLEEPY)
-        assert decide(SLEEPY, seen(300, kind="workflow", workers=0), awake.memory, 1002.0, 0).replicas == 2
+    def test_workflow_tasks_of_a_moment_are_work_all_the_same(self) -> None:
+        asleep = once(seen(kind="workflow", workers=0), 0, SLEEPY)
+        assert decide(SLEEPY, seen(used=16, kind="workflow"), asleep.memory, 1002.0, 0).replicas == 1
+
+    def test_activities_of_a_moment_do(self) -> None:
+        calm = once(seen(used=1), 1)
+        assert decide(POLICY, seen(used=16), calm.memory, 1002.0, 1).replicas == 2
 
     def test_the_message_says_the_numbers(self) -> None:
         message = once(seen(190, 10), 1, replace(POLICY, max_replicas=4), SECOND_TASKS).message

@@ -101,9 +101,9 @@ def check(policy: Policy, demand: Demand | None, current: int, decision: Decisio
         return
     if demand.known != "Full" or (current > 0 and not demand.running):
         assert wanted >= min(current, policy.max_replicas), "half of the demand never shrinks"
-    used = max(t.used_slots or 0 for t in demand.types)
+    used = max(t.used_slots or 0 for t in demand.types if t.task_type == "activity")
     if wanted < current and wanted < policy.max_replicas:
-        assert wanted >= math.ceil(used / policy.slots_per_replica), "the slots in use are the floor"
+        assert wanted >= math.ceil(used / policy.slots_per_replica), "the activities in hand are the floor"
         if policy.long_activities:
             assert wanted >= sum(w.used_slots > 0 for w in demand.running), "a long activity is never cut"
     if any(t.backlog or t.used_slots for t in demand.types):

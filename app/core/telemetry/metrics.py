@@ -24,7 +24,7 @@ LATE = Histogram(
 )
 _PREFIX, _POOL, _TYPE = "fleet_operator", ("task_queue",), ("task_queue", "task_type")
 _REPLICAS = {
-    "desired_replicas": "Replicas that the last decision wants.",
+    "desired_replicas": "Replicas that are wanted since the last decision.",
     "current_replicas": "Replicas that were wanted before it.",
     "ready_replicas": "Replicas that can take work.",
 }
