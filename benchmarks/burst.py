@@ -184,6 +184,7 @@ def summary(record: Record) -> str:
     head += [
         f"{FORMULA} pods from the start, s",
         f"{MOST}, s",
+        f"ratio to {FORMULA}",
         f"ratio to the nearer of {FORMULA} and {MOST}",
         f"in how many <= {AIM}",
         "calls to Temporal in 60 s",
@@ -213,6 +214,7 @@ def _row(lines: list[dict[str, Any]]) -> list[str]:
         of("drained_s"),
         of("control_drained_s"),
         of("control_most_drained_s"),
+        spread([round(line["drained_s"] / line["control_drained_s"], 2) for line in lines]),
         spread([round(ratio, 2) for ratio in ratios]),
         str(sum(ratio <= AIM for ratio in ratios)),
         ", ".join(f"{method} {count / len(lines):.0f}" for method, count in calls.most_common()),

@@ -29,7 +29,7 @@ GIVEN = {
 }
 _PARETO = """Ours against each competitor: replica-seconds (ours / theirs, median of the seeds), tasks over
 maxWaitSeconds (ours, theirs, %), and who is ahead: who is better in replica-seconds, late tasks or cut tasks and worse
-in none of them (less than 2 % of the cost, or 0.2 points of late tasks, is no difference). Everything else is a choice."""
+in none of them; less than 2 % of the cost, or 0.2 points of late tasks, is no difference. All else is a choice."""
 
 
 def summary(record: Record) -> str:
