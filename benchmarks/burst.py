@@ -3,9 +3,9 @@
 500 activities of a second on one pod with 10 slots, at most 20 pods, the default policy; counted pods (counted/pods.py)
 and our operator. In turn the service time is known from some activities before, or not: then the first that end tell
 it. First with workers that tell of themselves each second and an operator that looks every two, as by default, then
-with two seconds and three (CALM). Each trial has two controls beside it, one after the other and in changing order: as
-many pods as the formula wants for activities of a second, and 20, which it wants while nobody knows how long they take;
-there from the start.
+with two seconds and three (CALM). Each trial has three controls beside it, one after the other and in changing order: as
+many pods as the formula wants for activities of a second, and 20, which it wants while nobody knows how long they take,
+there from the start; and one pod that is scaled by hand to 20 at the moment of the burst, which no operator is ahead of.
 
     --until N   go on until N trials of each kind are recorded in results/burst.jsonl
     --summary   print what is recorded
@@ -106,19 +106,35 @@ async def control(at: Place, pods: CountedPods, replicas: int) -> float:
     return round(ended - began, 2)
 
 
+async def by_hand(at: Place, pods: CountedPods) -> float:
+    """Seconds to the end of a burst on one pod, of which MOST are wanted as it begins."""
+    pool = f"by-hand-{uuid.uuid4().hex[:8]}"
+    await asyncio.to_thread(at.create, RELEASE, pool, 1, None)
+    await pods.until(lambda: pods.working(pool) == 1, LIMIT_S, "one pod")
+    await asyncio.sleep(5)
+    scale = ("scale", f"deployment/{pool}", f"--replicas={MOST}")
+    (began, ended), _ = await asyncio.gather(
+        burst(pods, pool), asyncio.to_thread(at.cluster.kubectl, *scale, namespace=at.namespace)
+    )
+    await _empty(at, pods, pool)
+    return round(ended - began, 2)
+
+
 async def trial(
     at: Place, pods: CountedPods, asked: Proxy, release: str, service_time: str, turn: int
 ) -> dict[str, Any]:
     """A burst and its controls, whose order changes with `turn`."""
     result = dict[str, Any]()
-    # None is the subject; the others are controls.
-    parts: list[int | None] = [None, FORMULA, MOST]
+    # None is the subject, 1 the pod that is scaled by hand; the others are there from the start.
+    parts: list[int | None] = [None, FORMULA, MOST, 1]
     drained: dict[int | None, float] = {}
     with busy() as cpu:
         for part in parts[turn % len(parts) :] + parts[: turn % len(parts)]:
             if part is None:
                 result = await subject(at, pods, asked, release, service_time)
                 drained[part] = result["drained_s"]
+            elif part == 1:
+                drained[part] = await by_hand(at, pods)
             else:
                 drained[part] = await control(at, pods, part)
     return {
@@ -126,6 +142,7 @@ async def trial(
         **result,
         "control_drained_s": drained[FORMULA],
         "control_most_drained_s": drained[MOST],
+        "by_hand_drained_s": drained[1],
         "order": turn % len(parts),
         "cpu_percent": round(cpu.percent),
     }
@@ -184,6 +201,7 @@ def summary(record: Record) -> str:
     head += [
         f"{FORMULA} pods from the start, s",
         f"{MOST}, s",
+        f"1, by hand to {MOST} as it begins, s",
         f"ratio to {FORMULA}",
         f"ratio to the nearer of {FORMULA} and {MOST}",
         f"in how many <= {AIM}",
@@ -214,6 +232,7 @@ def _row(lines: list[dict[str, Any]]) -> list[str]:
         of("drained_s"),
         of("control_drained_s"),
         of("control_most_drained_s"),
+        of("by_hand_drained_s"),
         spread([round(line["drained_s"] / line["control_drained_s"], 2) for line in lines]),
         spread([round(ratio, 2) for ratio in ratios]),
         str(sum(ratio <= AIM for ratio in ratios)),
