@@ -47,6 +47,7 @@ class Fleet(Protocol):
 
     async def scale(self, pool: Pool, replicas: int, spare: Sequence[str]) -> int:
         """Want `replicas` from now on; `spare`, idle workers by identity, stop first. Returns how many are wanted."""
+        ...
 
     async def report(self, pool: Pool, demand: Demand | None, decision: Decision) -> None:
         """Show what was seen and decided; after `scale`, and also when nothing changes, but not while a pool rests."""

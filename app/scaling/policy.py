@@ -72,13 +72,9 @@ def decide(policy: Policy, demand: Demand | None, memory: Memory, now: float, cu
     if demand is None or demand.known == "None":
         return _hold(policy, demand, memory, now, current)
     memory = learn(policy, demand, memory, now, current)
-    # Workflow tasks last milliseconds, in slots of their own: 16 of a moment on a pod of 10 activity slots are no load.
-    brief = (t for t in demand.types if t.task_type == "workflow" and t.used_slots)
-    lasting = {t: replace(t, used_slots=max(1, memory.types[t.task_type].used[0][1])) for t in brief}
-    demand = replace(demand, types=tuple(lasting.get(t, t) for t in demand.types))
     wants = [_brake(policy, t, memory, now, current, _need(policy, t, memory)) for t in demand.types]
     want = _woken(demand, current, max(wants, key=lambda w: w.replicas))
-    want = _ceiling(policy, _floor(policy, demand, _missing(memory, now, current, want)))
+    want = _ceiling(policy, _floor(policy, demand, current, _missing(memory, now, current, want)))
     need = want.replicas if demand.running else max(want.replicas, current)  # of nobody nothing is known
     memory = replace(memory, needs=remember(policy, memory, need, now, current))
     want = _zero(policy, demand, memory, now, current, _settle(policy, demand, memory, now, current, want))
@@ -111,8 +107,10 @@ def _need(policy: Policy, t: TypeDemand, memory: Memory) -> _Want:
         # 190 tasks of 0.9 s within 5 s: 34.2 slots. 190 tasks of an hour: not 136800 slots, but one each.
         waiting = backlog * min(1.0, past.service_s / policy.max_wait_s) / slots
         each = f"{round(past.service_s, 2):g} s each, to be cleared within {policy.max_wait_s:g} s"
+    # Most workflow tasks last milliseconds: 16 in hand at one look are no reason for a second pod of 10 slots.
+    held = steady if t.task_type == "workflow" else t.used_slots or 0
     # A workflow task of 1 ms asks for 0.0002 slots, and still for somebody to run it.
-    want = max(math.ceil(busy + waiting - 1e-9), math.ceil((t.used_slots or 0) / slots), min(backlog, 1))
+    want = max(math.ceil(busy + waiting - 1e-9), math.ceil(held / slots), min(backlog, 1))
     if backlog and past.doubted:
         text = f"{past.counted} {t.task_type} tasks are counted, {past.doubted} of them since Temporal failed"
         return _Want(want, Reason.COUNT_IN_DOUBT, f"{text}: needs {want}")
@@ -155,11 +153,12 @@ def _missing(memory: Memory, now: float, current: int, want: _Want) -> _Want:
     return want.instead(current, Reason.NOT_STARTING, text)
 
 
-def _floor(policy: Policy, demand: Demand, want: _Want) -> _Want:
+def _floor(policy: Policy, demand: Demand, current: int, want: _Want) -> _Want:
     # 25 slots in use, 10 a replica: that fits on 3. Five replicas with one long activity each: all 5 stay.
-    used = max(t.used_slots or 0 for t in demand.types)
+    fits = {t.task_type: math.ceil((t.used_slots or 0) / policy.slots_per_replica) for t in demand.types}
     busy = sum(w.used_slots > 0 for w in demand.running) if policy.long_activities else 0
-    floor = max(math.ceil(used / policy.slots_per_replica), busy)
+    # Workflow tasks keep what is there, for they may run local activities, and ask for no more.
+    floor = max(fits.get("activity", 0), min(fits.get("workflow", 0), max(current, 1)), busy)
     if want.replicas < floor:
         want = want.instead(floor, Reason.WORK_IN_HAND, f"{floor} to hold the work in hand")
     if want.replicas < policy.min_replicas:

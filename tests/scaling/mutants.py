@@ -31,7 +31,7 @@ class Mutant(NamedTuple):
     """More such pairs, where one line stands in for another."""
 
 
-NEED = "math.ceil((t.used_slots or 0) / slots), min(backlog, 1))"
+NEED = "math.ceil(held / slots), min(backlog, 1))"
 UNKNOWN = 'if demand.known != "Full" or not demand.running:'
 UNREPORTED = ", current - len(demand.running))"
 # fmt: off
@@ -57,11 +57,11 @@ MUTANTS = (
     Mutant("whoever starts is at work", "memory", "staffed = current > 0 and (workers >= current or not heard)", "staffed = current > 0"),
     # floor and ceiling
     Mutant("no floor for the work in hand", "policy", "    if want.replicas < floor:\n", "    if False:\n", ((NEED, "min(backlog, 1))"),)),
-    Mutant("the floor is of one task type", "policy", "used = max(t.used_slots", "used = min(t.used_slots", ((NEED, "min(backlog, 1))"),)),
+    Mutant("the floor is of one task type", "policy", "floor = max(fits.get(\"activity\", 0), ", "floor = max(", ((NEED, "min(backlog, 1))"),)),
     Mutant("long activities are cut", "policy", "if policy.long_activities else 0", "if False else 0"),
     Mutant("no minimum", "policy", "    if want.replicas < policy.min_replicas:\n", "    if False:\n"),
     Mutant("no maximum", "policy", "return want if want.replicas <= most else", "return want if True else"),
-    Mutant("the maximum first, the floor after it", "policy", "_ceiling(policy, _floor(policy, demand, _missing(memory, now, current, want)))", "_floor(policy, demand, _ceiling(policy, _missing(memory, now, current, want)))"),
+    Mutant("the maximum first, the floor after it", "policy", "_ceiling(policy, _floor(policy, demand, current, _missing(memory, now, current, want)))", "_floor(policy, demand, current, _ceiling(policy, _missing(memory, now, current, want)))"),
     Mutant("switched off, and one stays", "policy", "if policy.min_replicas > 0 or policy.max_replicas == 0:", "if policy.min_replicas > 0:"),
     Mutant("a lowered maximum waits", "policy", "if current > most and want.reason is not Reason.AT_MAXIMUM:", "if False:"),
     Mutant("the maximum waits for Temporal", "policy", "want = _ceiling(policy, _woken(demand, kept, want) if demand else want)", "want = _woken(demand, kept, want) if demand else want"),

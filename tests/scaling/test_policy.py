@@ -67,6 +67,15 @@ class TestNeed:
         asleep = once(seen(kind="workflow", workers=0), 0, SLEEPY)
         assert decide(SLEEPY, seen(used=16, kind="workflow"), asleep.memory, 1002.0, 0).replicas == 1
 
+    def test_workflow_tasks_in_hand_keep_their_replicas(self) -> None:
+        # With local activities they last for seconds, and none of them for all of 15.
+        memory, current = Memory(), 5
+        for look in range(300):
+            demand = seen(used=0 if look % 5 == 0 else 50, workers=5, kind="workflow", done=5.0)
+            decision = decide(POLICY, demand, memory, 1000.0 + look * POLL_S, current)
+            memory, current = decision.memory, decision.replicas
+        assert current == 5
+
     def test_activities_of_a_moment_do(self) -> None:
         calm = once(seen(used=1), 1)
         assert decide(POLICY, seen(used=16), calm.memory, 1002.0, 1).replicas == 2
