@@ -1,4 +1,4 @@
-"""How soon are enough replicas wanted for a burst? `FLEET_TEST_CLUSTER=build python -m benchmarks.burst --until 5`
+"""How soon are enough replicas wanted for a burst? `FLEET_TEST_CLUSTER=build python -m benchmarks.burst --until 8`
 
 500 activities of a second on one pod with 10 slots, at most 20 pods, the default policy; counted pods (counted/pods.py)
 and our operator. In turn the service time is known from some activities before, or not: then the first that end tell

@@ -2,8 +2,8 @@
 
 The operator is a process of this machine with the cluster's kubeconfig, as in operator_cycles. Pods are the node's own
 pause image: there as soon as they run, and gone at SIGTERM. What they would do is done by `pods.py`. In a `place` they
-have neither a network nor a seccomp filter of their own, with which 19 that start at once take two cores of CPU for
-about a second longer; what is measured is how they are decided on.
+have neither a network nor a seccomp filter of their own, which cost CPU to make: what is measured is how they are
+decided on.
 """
 
 from __future__ import annotations
