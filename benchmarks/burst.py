@@ -5,7 +5,7 @@ and our operator. In turn the service time is known from some activities before,
 it. First with workers that tell of themselves each second and an operator that looks every two, as by default, then
 with two seconds and three (CALM). Beside each trial are three controls, one after the other and in changing order: as
 many pods as the formula wants for activities of a second, and 20, which it wants while nobody knows how long they take,
-there from the start; and one pod that is scaled by hand to 20 as the burst begins, which no operator is ahead of.
+there from the start; and one pod that is scaled by hand to 20 as the burst begins.
 
     --until N   go on until N trials of each kind are recorded in results/burst.jsonl
     --summary   print what is recorded
@@ -95,27 +95,17 @@ async def subject(at: Place, pods: CountedPods, asked: Proxy, release: str, serv
     }
 
 
-async def control(at: Place, pods: CountedPods, replicas: int) -> float:
-    """Seconds to the end of a burst on pods that are there from the start."""
+async def control(at: Place, pods: CountedPods, replicas: int, wanted: int | None = None) -> float:
+    """Seconds to the end of a burst on pods that are there from the start; `wanted`: so many from its beginning on."""
     pool = f"control-{uuid.uuid4().hex[:8]}"
     await asyncio.to_thread(at.create, RELEASE, pool, replicas, None)
     await pods.until(lambda: pods.working(pool) == replicas, LIMIT_S, f"{replicas} pods")
     await asyncio.sleep(5)
-    began, ended = await burst(pods, pool)
-    await _empty(at, pods, pool)
-    return round(ended - began, 2)
-
-
-async def by_hand(at: Place, pods: CountedPods) -> float:
-    """Seconds to the end of a burst on one pod, of which MOST are wanted as it begins."""
-    pool = f"by-hand-{uuid.uuid4().hex[:8]}"
-    await asyncio.to_thread(at.create, RELEASE, pool, 1, None)
-    await pods.until(lambda: pods.working(pool) == 1, LIMIT_S, "one pod")
-    await asyncio.sleep(5)
-    scale = ("scale", f"deployment/{pool}", f"--replicas={MOST}")
-    (began, ended), _ = await asyncio.gather(
-        burst(pods, pool), asyncio.to_thread(at.cluster.kubectl, *scale, namespace=at.namespace)
-    )
+    done = asyncio.create_task(burst(pods, pool))
+    if wanted is not None:
+        scale = ("scale", f"deployment/{pool}", f"--replicas={wanted}")
+        await asyncio.to_thread(at.cluster.kubectl, *scale, namespace=at.namespace)
+    began, ended = await done
     await _empty(at, pods, pool)
     return round(ended - began, 2)
 
@@ -133,10 +123,8 @@ async def trial(
             if part is None:
                 result = await subject(at, pods, asked, release, service_time)
                 drained[part] = result["drained_s"]
-            elif part == 1:
-                drained[part] = await by_hand(at, pods)
             else:
-                drained[part] = await control(at, pods, part)
+                drained[part] = await control(at, pods, part, MOST if part == 1 else None)
     return {
         "formula": FORMULA,
         **result,

@@ -154,7 +154,7 @@ class Promises:
         if self.past and look.now - self.past[-1].now > BLIND_S:
             self.needs = [(look.now, facts.current)]
         self.past = [f for f in self.past if f.now > look.now - 10 * STUCK_S] + [facts]
-        least = self._hold(policy, facts)
+        least = self._room(policy, facts)
         if facts.blind or not facts.heard or (facts.current and not facts.running):
             least = facts.current
         self.needs = [n for n in self.needs if n[0] > look.now - policy.stabilization_window_s] + [(look.now, least)]
@@ -180,13 +180,13 @@ class Promises:
             assert facts.running, "never fewer while no worker has reported"
             assert n >= facts.current - facts.running, "those that have not reported may be busy"
 
-    def _hold(self, policy: Policy, facts: Facts) -> int:
+    def _room(self, policy: Policy, facts: Facts) -> int:
         """Replicas for the work in hand; workflow tasks, most of them of milliseconds, keep those that are there."""
         activities, all_types = (math.ceil(n / policy.slots_per_replica) for n in (facts.in_hand, facts.used))
         return max(activities, min(all_types, max(facts.current, 1)))
 
     def _floor(self, policy: Policy, facts: Facts, n: int) -> None:
-        least = max(self._hold(policy, facts), facts.busy if policy.long_activities else 0)
+        least = max(self._room(policy, facts), facts.busy if policy.long_activities else 0)
         assert n >= min(least, policy.max_replicas), "never below the work in hand"
 
     def _zero(self, policy: Policy, look: Look, facts: Facts, n: int) -> None:
@@ -242,7 +242,7 @@ class Promises:
             most = max(most, of_it)
         if self._lasts(facts, lambda f: f.heard and f.running < f.current, same=True):
             most = min(most, current)
-        most = max(most, self._hold(policy, facts), facts.busy if policy.long_activities else 0)
+        most = max(most, self._room(policy, facts), facts.busy if policy.long_activities else 0)
         assert n <= most, f"no more than what waits and runs can ask for, with the brakes: {most}"
 
     def _lasts(self, facts: Facts, true: Any, *, same: bool = False) -> bool:
