@@ -24,7 +24,8 @@ T = TypeVar("T")
 AT_ONCE = 8  # the first touch of a queue loads its partitions; not those of a whole fleet in one moment
 AGAIN_S = 5.0  # what failed, or is news, is asked again; the server caches its answer for so long
 JITTER = 0.15  # of an interval: queues that were asked together do not stay together
-GROWN = 1.5  # times the work at the last question, and a task more, is news and not noise
+GROWN = 1.5  # times the work at the last question, NOISE and a task more, is news
+NOISE = 3.0  # standard deviations: what comes at random moments has its root for one
 
 
 class Want(NamedTuple):
@@ -57,7 +58,7 @@ def turn(want: Want, last: Answer[Any] | None) -> tuple[int, float]:
     """Rank and time of the next question."""
     if last is None:
         return want.rank, -math.inf
-    news = want.work is not None and want.work > GROWN * last.work + 1
+    news = want.work is not None and want.work > GROWN * last.work + NOISE * math.sqrt(last.work) + 1
     every_s = min(want.every_s, AGAIN_S) if news or isinstance(last.stats, str) else want.every_s
     return 0 if news else want.rank, last.at + every_s * (1 + JITTER * last.chance)
 
