@@ -24,8 +24,9 @@ T = TypeVar("T")
 AT_ONCE = 8  # the first touch of a queue loads its partitions; not those of a whole fleet in one moment
 AGAIN_S = 5.0  # what failed, or is news, is asked again; the server caches its answer for so long
 JITTER = 0.15  # of an interval: queues that were asked together do not stay together
-GROWN = 1.5  # times the work at the last question, NOISE and a task more, is news
+GROWN = 1.5  # times the work at the last question, and a task more, is news when it lasts; at once with NOISE beside
 NOISE = 3.0  # standard deviations: what comes at random moments has its root for one
+LOOKS = 4  # that are as many in a row as chance has seldom
 
 
 class Want(NamedTuple):
@@ -36,7 +37,9 @@ class Want(NamedTuple):
     task_type: str
     every_s: float
     work: float | None = None
-    """How much its workers have to do, in any unit, where they say so; when that grows, AGAIN_S is enough."""
+    """How much its workers have to do, in tasks, where they say so; when that grows, AGAIN_S is enough."""
+    lasting: float | None = None
+    """The least work of the last LOOKS."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -58,7 +61,8 @@ def turn(want: Want, last: Answer[Any] | None) -> tuple[int, float]:
     """Rank and time of the next question."""
     if last is None:
         return want.rank, -math.inf
-    news = want.work is not None and want.work > GROWN * last.work + NOISE * math.sqrt(last.work) + 1
+    now = -math.inf if want.work is None else want.work - NOISE * math.sqrt(last.work)
+    news = max(now, want.lasting or 0.0) > GROWN * last.work + 1
     every_s = min(want.every_s, AGAIN_S) if news or isinstance(last.stats, str) else want.every_s
     return 0 if news else want.rank, last.at + every_s * (1 + JITTER * last.chance)
 
@@ -72,12 +76,25 @@ def answered(want: Want, last: Answer[T] | None, now: float, stats: T | str, cha
     return Answer(now, stats, before if told is None else min(max(told, before / GROWN), GROWN * before + 1), chance)
 
 
+class Works:
+    """What the workers of each queue and type had to do at the last looks."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, str], tuple[float | None, ...]] = {}
+
+    def seen(self, want: Want) -> Want:
+        """`want`, of a new look, with what is lasting of its work."""
+        last = self._last[want.key] = (*self._last.get(want.key, ())[1 - LOOKS :], want.work)
+        known = [work for work in last if work is not None]
+        return want._replace(lasting=min(known)) if len(known) == LOOKS else want
+
+
 class Statistics:
     """Backlogs and rates, a DescribeTaskQueue per queue and type. The last answers are kept."""
 
     def __init__(self, asking: Asking) -> None:
         self.answers: dict[tuple[str, str], Answer[TaskQueueStats]] = {}
-        self._asking = asking
+        self._asking, self._works = asking, Works()
 
     async def refresh(self, client: Client, wanted: Sequence[Want]) -> set[str]:
         """Ask for what is too old, as far as the budget goes; in a rank first for what has waited longest.
@@ -85,7 +102,8 @@ class Statistics:
         Rank 0 has three of four calls where there is not one for all. The task queues that were asked for.
         """
         now, gate = self._asking.clock(), asyncio.Semaphore(AT_ONCE)
-        turns = sorted(((*turn(want, self.answers.get(want.key)), want) for want in wanted), key=lambda each: each[:2])
+        wants = [self._works.seen(want) for want in wanted]
+        turns = sorted(((*turn(want, self.answers.get(want.key)), want) for want in wants), key=lambda each: each[:2])
         due = [(rank, want) for rank, at, want in turns if at <= now]
         order = _mixed([want for rank, want in due if rank == 0], [want for rank, want in due if rank])
         asked = list(takewhile(lambda _: self._asking.take(), order))
