@@ -1,9 +1,8 @@
 """The `Fleet` on Kubernetes: WorkerPools say what is wanted, Deployments are scaled, status and Events tell.
 
-The objects come from `Objects`; this class asks nothing of the API server but what a look changes. A pool that a person
-pinned, held or paused is looked at like any other, and not scaled. A look writes nothing: whatever is refused is then
-one pool's trouble and not the fleet's. What is known of a pool's past is the status that was told last, written or not;
-the one in the cluster is read once.
+The objects come from `Objects`; the API server is asked only for what a look changes. A pool that a person pinned, held
+or paused is looked at like others, and not scaled. A look writes nothing: what is refused is one pool's trouble and not
+the fleet's. A pool's past is the status that was told last, written or not; the one in the cluster is read once.
 """
 
 from __future__ import annotations
@@ -50,6 +49,7 @@ class KubernetesFleet:
         """Every pool, with what is known of its Deployment."""
         self.on_look()
         await self.objects.refresh(self.kube)
+        self._troubles.tell("pools and Deployments", self.objects.refused)
         bodies, found = dict(sorted(self.objects.pools.items())), defaultdict[str, list[Body]](list)
         for deployment in self.objects.deployments.values():
             found[deployment["metadata"]["labels"][POOL_LABEL]].append(deployment)
@@ -82,10 +82,9 @@ class KubernetesFleet:
         try:
             if seen.told != {**status, "observedTime": seen.told.get("observedTime")}:
                 # Without a time until it is written: the next look tries again.
-                seen.told = status
-                status = {**status, "observedTime": timestamp(self.clock())}
-                await self.kube.write_status(seen.body["metadata"]["name"], status)
-                seen.told = status
+                seen.told, told = status, {**status, "observedTime": timestamp(self.clock())}
+                await self.kube.write_status(seen.body["metadata"]["name"], told)
+                seen.told = told
         finally:
             # One of the two that is refused does not silence the other.
             for reason, message, warning in events:
@@ -99,10 +98,9 @@ class KubernetesFleet:
 
     def _stands(self, name: str, body: Body, found: Sequence[Body]) -> bool:
         """Whether to look again would show the same."""
-        seen = self._seen.get(name)
-        if not seen or seen.body is not body or found != [seen.deployment] or seen.name in self.objects.autoscalers:
+        if not (seen := self._seen.get(name)) or seen.said or seen.name in self.objects.autoscalers:
             return False
-        return seen.control.mode is Mode.AUTOMATIC and seen.said is None
+        return seen.control.mode is Mode.AUTOMATIC and seen.body is body and found == [seen.deployment]
 
     async def _look(self, name: str, body: Body, found: Sequence[Body]) -> Seen:
         nobody = Control(Mode.PAUSED, None, f"{len(found) or 'no'} Deployments have the label {POOL_LABEL}={name}")
@@ -145,7 +143,7 @@ class KubernetesFleet:
             version, known = seen.deployment["metadata"].get("resourceVersion"), self._conflicts.get(seen.name)
             if isinstance(error, ApiError) and error.response.status_code == 409 and version != known:
                 # Something was written since the look: no news yet. If the watch fell silent, a list tells of it.
-                self.objects.listed_at, self._conflicts[seen.name] = 0.0, version
+                self.objects.due_at, self._conflicts[seen.name] = 0.0, version
             else:
                 seen.said = FAILED, str(error) or repr(error)
             raise

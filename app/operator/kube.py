@@ -1,8 +1,7 @@
 """The few calls that the operator makes to the API server, each with the least right that it needs.
 
-Replicas are written by server-side apply on /scale with a field manager of our own: the API server then knows that the
-number is ours, which is the only way to tell a person's `kubectl scale` from a write of ours that a crash kept out of
-the status. Never by merge patch: one of an equal value erases the ownership.
+Replicas are written by server-side apply on /scale as a field manager of our own: that alone tells `kubectl scale` from
+a write of ours that a crash kept out of the status. Never by merge patch: an equal value erases the ownership.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The operator: `python -m app.operator.main`. The autoscaler of `app.scaling` over the pools of one release.
 
-One process, one replica: a second one would be a second writer. Whatever fails for good ends the process, and the
-kubelet starts it again with a growing pause, which is the one supervisor there is; what must not happen is to live on
-without working, so a watchdog on a thread of its own ends a process whose loop has not turned.
+One replica: a second would be a second writer. What fails for good ends the process, and the kubelet starts it again
+with growing pauses. It must never live on without working: a watchdog on a thread ends one whose loop does not turn.
 """
 
 from __future__ import annotations

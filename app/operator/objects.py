@@ -1,8 +1,7 @@
 """WorkerPools, Deployments and HorizontalPodAutoscalers of one release, as the API server last told of them.
 
-kopf watches the first two; a list each minute puts right what a watch that fell silent has missed. Only low-level event
-handlers: timers, daemons and handlers of creation or change would put finalizers and annotations on the objects, and a
-`helm uninstall` would hang on them once the operator is gone.
+kopf watches the first two; a list each minute puts right what a silent watch has missed. Only low-level event handlers:
+all others put finalizers and annotations on the objects, and once the operator is gone `helm uninstall` hangs on them.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import kopf
+from httpx2 import HTTPStatusError
 
 from app.operator.kube import Kube
 from app.operator.workerpool import GROUP, PLURAL, POOL_LABEL, VERSION, Body, slim
@@ -29,16 +29,22 @@ class Objects:
     pools: dict[str, Body] = field(default_factory=dict)
     deployments: dict[str, Body] = field(default_factory=dict)
     autoscalers: dict[str, str] = field(default_factory=dict)  # Deployment -> HorizontalPodAutoscaler; not watched
-    listed_at: float = 0.0
+    due_at: float = -1.0  # nothing is listed yet
+    refused: str = ""  # the answer to the last list
 
     async def refresh(self, kube: Kube) -> None:
-        """List everything, unless that was done within RELIST_S. Raises CrdMissing, ApiError."""
-        if self.listed_at and time.monotonic() - self.listed_at < RELIST_S:
+        """List everything when due. Raises CrdMissing, httpx2's on a broken line, and of a first list on a refusal."""
+        if time.monotonic() < self.due_at:
             return
-        await _put_right(self.pools, kube.list_pools())
-        await _put_right(self.deployments, kube.list_deployments())
-        self.autoscalers = await kube.list_autoscalers()
-        self.listed_at = time.monotonic()
+        try:
+            await _put_right(self.pools, kube.list_pools())
+            await _put_right(self.deployments, kube.list_deployments())
+            self.autoscalers, self.refused = await kube.list_autoscalers(), ""
+        except HTTPStatusError as error:  # too many requests, or a right that is gone: the watches tell all the same
+            if self.due_at < 0:
+                raise
+            self.refused = f"not listed, only watched (HorizontalPodAutoscalers not even that): {error}"
+        self.due_at = time.monotonic() + RELIST_S / (6 if self.refused else 1)
 
 
 async def _put_right(known: dict[str, Body], listing: Awaitable[list[Body]]) -> None:
@@ -83,5 +89,4 @@ async def _keep(kept: dict[str, Body], *, type: str | None, name: str, body: kop
         if kept.get(name) != (told := slim(dict(body))):  # else kopf's own is given back as a whole
             kept[name] = told
     elif name in kept and kept[name]["metadata"].get("uid") == body["metadata"].get("uid"):
-        # Not one of the same name that was made since.
-        del kept[name]
+        del kept[name]  # and not one of the same name that was made since

@@ -6,9 +6,8 @@
     live != what we wrote last   -> Held: somebody scaled the Deployment; honoured for holdSeconds, then taken back
     otherwise                    -> Automatic
 
-managedFields cannot tell who scaled or when, so the rule is a level, not an event: our last write is in the status and
-a live number that differs is foreign. One case looks the same and is not: we crashed between writing the Deployment and
-the status. The API server tells them apart: `foreign` is whom a trial write conflicts with, None where it is ours.
+managedFields cannot tell who scaled or when, so the rule is a level: a live number that is not our last write, as in
+the status, is foreign; or we crashed before that: `foreign` is whom a trial write conflicts with, None where it is us.
 """
 
 from __future__ import annotations

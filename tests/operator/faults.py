@@ -80,6 +80,24 @@ def too_many_requests(cluster: Cluster, namespace: str, token: str) -> Iterator[
 
 
 @contextmanager
+def without_lists(cluster: Cluster, namespace: str) -> Iterator[None]:
+    """The operator of `namespace` may watch, and not list; what it watches already goes on."""
+    role = json.loads(cluster.kubectl("get", f"role/{ACCOUNT}", "-o", "json", namespace=namespace))
+    less = [{**rule, "verbs": [verb for verb in rule["verbs"] if verb != "list"]} for rule in role["rules"]]
+    less = [rule for rule in less if rule["verbs"]]  # one without a verb is refused
+
+    def allow(rules: list[dict[str, Any]]) -> None:
+        patch = ("patch", f"role/{ACCOUNT}", "--type=merge", "-p", json.dumps({"rules": rules}))
+        cluster.kubectl(*patch, namespace=namespace)
+
+    allow(less)
+    try:
+        yield
+    finally:
+        allow(role["rules"])
+
+
+@contextmanager
 def failing_inside(cluster: Cluster, namespace: str) -> Iterator[None]:
     """The API server answers 500 to whoever scales or tells a status in `namespace`: it asks a webhook that is away."""
     asked = {"apiVersions": ["*"], "operations": ["UPDATE"], "scope": "Namespaced"}

@@ -19,7 +19,7 @@ from tests.cluster.client import CommandFailed
 from tests.operator.pool import LABELS, POOL
 
 from .conftest import EAGER, GROWING, Laboratory
-from .faults import Clock, api_server_away, crd_that_checks_nothing, failing_inside, too_many_requests
+from .faults import Clock, api_server_away, crd_that_checks_nothing, failing_inside, too_many_requests, without_lists
 from .process import Operator, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]  # the first run builds Kubernetes
@@ -28,6 +28,7 @@ IDLE_S = 6.0
 """Then the client has closed its connections, and the watches are all that there is."""
 # What a list puts right each minute is not what these tests are about.
 WITHOUT_LISTS = "from app.operator import main, objects; objects.RELIST_S = 1e9; main.main()"
+OFTEN_LISTED = "from app.operator import main, objects; objects.RELIST_S = 1.0; main.main()"
 
 
 @contextmanager
@@ -125,6 +126,18 @@ def test_a_silent_watch_is_found_out_within_a_minute(lab: Laboratory) -> None:
         with lab.api.silencing():
             lab.patch({"replicas": 3})
             until(lambda: lab.replicas() == 3, 90, "a pin")
+
+
+def test_lists_that_are_refused_leave_what_is_watched(lab: Laboratory) -> None:
+    with adopted(lab, 0, "-c", OFTEN_LISTED) as running:
+        with without_lists(lab.cluster, lab.namespace):
+            until(lambda: running.said("not listed, only watched"), 60, "a list that is refused")
+            lab.start_workflows(10)
+            lab.until_replicas(2)
+            lab.patch({"replicas": 3})
+            lab.until(mode="Pinned")
+        until(lambda: running.said("pools and Deployments: works again"), 60, "a list")
+        assert len(running.said("not listed, only watched")) == 1, running.lines
 
 
 def test_a_watch_that_has_expired_begins_anew(lab: Laboratory) -> None:

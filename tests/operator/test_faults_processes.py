@@ -114,7 +114,7 @@ def test_a_number_that_was_decided_before_another_ones_write_is_not_written(lab:
 async def _scale(fleet: KubernetesFleet, replicas: int) -> None:
     """Over a look of its own, and another one where the Deployment's controller wrote since, as an autoscaler would."""
     for _ in range(20):
-        fleet.objects.listed_at = 0.0
+        fleet.objects.due_at = 0.0
         (pool,) = await fleet.pools()
         try:
             await fleet.scale(pool, replicas, [])

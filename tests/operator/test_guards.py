@@ -62,7 +62,7 @@ def test_what_a_silent_watch_missed_is_put_right_by_a_list(cluster: Cluster, obj
         # No watch runs in this test: to the fleet it is one that fell silent.
         (meanwhile,) = await fleet.pools()
         assert meanwhile.policy.max_replicas == before.policy.max_replicas == 10
-        objects.listed_at -= RELIST_S
+        objects.due_at = 0.0
         (after,) = await fleet.pools()
         assert after.policy.max_replicas == 3
 
@@ -89,7 +89,7 @@ def test_a_look_that_finds_nothing_new_writes_nothing(cluster: Cluster, objects_
         # The Deployment was just made: its controller has yet to tell of it.
         until(rest, 60)
         for number in range(4):
-            objects.listed_at -= RELIST_S
+            objects.due_at = 0.0
             for pool in await fleet.pools():
                 decision = decide(pool.policy, None, Memory(), float(number), pool.replicas)
                 await fleet.report(pool, None, decision)

@@ -62,22 +62,34 @@ class Server:
     conflicts: bool = False
     """Whether each write is one."""
     autoscalers: dict[str, str] = field(default_factory=dict)
+    refuses: dict[str, int] = field(default_factory=dict)
+    """The code that a list of pools or of Deployments is refused with."""
 
     def by_hand(self, replicas: int, owner: str = "kubectl") -> None:
         self.replicas, self.owner, self.version = replicas, owner, self.version + 1
 
     async def list_pools(self) -> list[dict[str, Any]]:
+        self._list("pools")
         metadata = {"name": "orders", "namespace": "shop", "uid": self.pool_uid}
         return [{"metadata": metadata, "spec": {"taskQueue": "orders", **self.spec}, "status": dict(self.status)}]
 
     async def list_deployments(self) -> list[dict[str, Any]]:
+        self._list("deployments")
+        return [self.deployment(number) for number in range(self.deployments)]
+
+    def deployment(self, number: int) -> dict[str, Any]:
         metadata = {"uid": self.uid, "resourceVersion": str(self.version), "creationTimestamp": self.created}
         labels = {POOL_LABEL: "orders"}
         spec = {"replicas": self.replicas, "selector": {"matchLabels": {"a": "b"}}}
-        return [
-            {"metadata": {"name": f"shop-orders-{number}", "labels": labels, **metadata}, "spec": spec}
-            for number in range(self.deployments)
-        ]
+        return {"metadata": {"name": f"shop-orders-{number}", "labels": labels, **metadata}, "spec": spec}
+
+    def _list(self, kind: str) -> None:
+        if (code := self.refuses.get(kind)) == 429:
+            # The API server's own limit answers in plain text, of which lightkube makes no ApiError.
+            request = httpx2.Request("GET", "https://api")
+            httpx2.Response(code, request=request, text="Too many requests, please try again later.").raise_for_status()
+        elif code:
+            raise refusal(code, "no lists")
 
     async def list_autoscalers(self) -> dict[str, str]:
         return dict(self.autoscalers)
@@ -133,7 +145,7 @@ class Operator:
         self.fleet = KubernetesFleet(cast(Kube, server), self.objects, lambda: None, lambda: self.now)
 
     async def tell(self) -> None:
-        self.objects.listed_at = 0.0
+        self.objects.due_at = 0.0
         await self.objects.refresh(cast(Kube, self.server))
 
     async def look(
@@ -173,6 +185,40 @@ def operator(server: Server) -> Operator:
     asyncio.run(made.look())
     assert (server.owner, server.status["mode"]) == (OURS, "Automatic"), "what is there was adopted"
     return made
+
+
+@pytest.mark.parametrize("code", [403, 429, 503])
+@pytest.mark.parametrize("kind", ["pools", "deployments"])
+def test_a_refused_list_leaves_what_is_watched(server: Server, operator: Operator, kind: str, code: int) -> None:
+    def watched() -> None:
+        operator.objects.deployments["shop-orders-0"] = server.deployment(0)
+
+    async def lives() -> None:
+        server.refuses[kind] = code
+        watched()
+        await operator.look(2)
+        assert server.replicas == 2
+        due_at = operator.objects.due_at
+        assert operator.objects.refused
+        server.by_hand(5)
+        watched()
+        await operator.look(told=False)
+        assert server.status["mode"] == "Held"
+        assert operator.objects.due_at == due_at, "a refused list is not asked for at each look"
+        server.refuses.clear()
+        await operator.tell()
+        assert not operator.objects.refused
+
+    asyncio.run(lives())
+
+
+@pytest.mark.parametrize("code", [403, 429])
+def test_a_first_list_that_is_refused_is_no_beginning(code: int) -> None:
+    objects, server = Objects(), Server(refuses={"deployments": code})
+    for _ in range(2):
+        with pytest.raises(httpx2.HTTPStatusError):
+            asyncio.run(objects.refresh(cast(Kube, server)))
+    assert not objects.refused
 
 
 def test_a_write_whose_answer_was_lost_is_ours(server: Server, operator: Operator) -> None:

@@ -57,7 +57,7 @@ class Shrinking:
     async def _look(self, fleet: KubernetesFleet, objects: Objects, replicas: int | None, spare: Sequence[str]) -> None:
         """Scale, unless `replicas` is None, and report."""
         for _ in range(5):
-            objects.listed_at = 0.0
+            objects.due_at = 0.0
             (pool,) = await fleet.pools()
             decision = Decision(replicas or pool.replicas, Reason.DEMAND_FELL, "less to do", Memory())
             try:
