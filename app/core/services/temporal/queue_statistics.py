@@ -24,9 +24,9 @@ T = TypeVar("T")
 AT_ONCE = 8  # the first touch of a queue loads its partitions; not those of a whole fleet in one moment
 AGAIN_S = 5.0  # what failed, or is news, is asked again; the server caches its answer for so long
 JITTER = 0.15  # of an interval: queues that were asked together do not stay together
-GROWN = 1.5  # times the work at the last question, and a task more, is news when it lasts; at once with NOISE beside
-NOISE = 3.0  # standard deviations: what comes at random moments has its root for one
-LOOKS = 4  # that are as many in a row as chance has seldom
+GROWN = 1.5  # times the work at the last question, and a task more, is news, beside what is chance:
+NOISE = 3.0  # standard deviations at one look, one where it lasts; work at random moments has its root for one
+LOOKS = 4  # that it lasts then
 
 
 class Want(NamedTuple):
@@ -39,7 +39,9 @@ class Want(NamedTuple):
     work: float | None = None
     """How much its workers have to do, in tasks, where they say so; when that grows, AGAIN_S is enough."""
     lasting: float | None = None
-    """The least work of the last LOOKS."""
+    """The least of the last LOOKS."""
+    usual: float | None = None
+    """Their mean."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -52,7 +54,7 @@ class Answer(NamedTuple, Generic[T]):
     at: float
     stats: T | str
     work: float
-    """Of that time, but neither much more nor much less than before: a low sample must not make the next one news."""
+    """Usual then, but neither much more nor much less than before: a low one must not make the next one news."""
     chance: float
     """From 0 to 1; drawn once, as each look would else draw anew until it asks."""
 
@@ -61,8 +63,8 @@ def turn(want: Want, last: Answer[Any] | None) -> tuple[int, float]:
     """Rank and time of the next question."""
     if last is None:
         return want.rank, -math.inf
-    now = -math.inf if want.work is None else want.work - NOISE * math.sqrt(last.work)
-    news = max(now, want.lasting or 0.0) > GROWN * last.work + 1
+    jumps, lasts = (want.work or 0.0) - NOISE * math.sqrt(last.work), (want.lasting or 0.0) - math.sqrt(last.work)
+    news = max(jumps, lasts) > GROWN * last.work + 1
     every_s = min(want.every_s, AGAIN_S) if news or isinstance(last.stats, str) else want.every_s
     return 0 if news else want.rank, last.at + every_s * (1 + JITTER * last.chance)
 
@@ -71,7 +73,7 @@ def answered(want: Want, last: Answer[T] | None, now: float, stats: T | str, cha
     """What is kept of an answer; `last`: of the one before."""
     before = last.work if last else 0.0
     # What was asked for in vain stays news.
-    told = None if isinstance(stats, str) else want.work
+    told = None if isinstance(stats, str) else want.work if want.usual is None else want.usual
     # A jump stays news for some questions: its backlog may come after its first work.
     return Answer(now, stats, before if told is None else min(max(told, before / GROWN), GROWN * before + 1), chance)
 
@@ -86,7 +88,7 @@ class Works:
         """`want`, of a new look, with what is lasting of its work."""
         last = self._last[want.key] = (*self._last.get(want.key, ())[1 - LOOKS :], want.work)
         known = [work for work in last if work is not None]
-        return want._replace(lasting=min(known)) if len(known) == LOOKS else want
+        return want._replace(lasting=min(known), usual=sum(known) / LOOKS) if len(known) == LOOKS else want
 
 
 class Statistics:
