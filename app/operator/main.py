@@ -1,7 +1,7 @@
 """The operator: `python -m app.operator.main`. The autoscaler of `app.scaling` over the pools of one release.
 
 One replica: a second would be a second writer. What fails for good ends the process, and the kubelet starts it again
-with growing pauses. It must never live on without working: a watchdog on a thread ends one whose loop does not turn.
+with growing pauses. It must never live on without working: a watchdog on a thread ends it when its loop does not turn.
 """
 
 from __future__ import annotations

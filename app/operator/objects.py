@@ -30,10 +30,10 @@ class Objects:
     deployments: dict[str, Body] = field(default_factory=dict)
     autoscalers: dict[str, str] = field(default_factory=dict)  # Deployment -> HorizontalPodAutoscaler; not watched
     due_at: float = -1.0  # nothing is listed yet
-    refused: str = ""  # the answer to the last list
+    refused: str = ""  # why the last list was
 
     async def refresh(self, kube: Kube) -> None:
-        """List everything when due. Raises CrdMissing, httpx2's on a broken line, and of a first list on a refusal."""
+        """List everything when due. Raises CrdMissing, httpx2's on a broken line or where a first list is refused."""
         if time.monotonic() < self.due_at:
             return
         try:

@@ -6,8 +6,8 @@
     live != what we wrote last   -> Held: somebody scaled the Deployment; honoured for holdSeconds, then taken back
     otherwise                    -> Automatic
 
-managedFields cannot tell who scaled or when, so the rule is a level: a live number that is not our last write, as in
-the status, is foreign; or we crashed before that: `foreign` is whom a trial write conflicts with, None where it is us.
+managedFields cannot tell who scaled or when, so the rule is a level, not an event: a live number that is not in the
+status is foreign. Or we crashed between both writes: `foreign` is whom a trial write conflicts with, else None.
 """
 
 from __future__ import annotations

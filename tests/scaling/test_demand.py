@@ -22,7 +22,7 @@ from temporalio.worker import Worker
 from app.core.ports import free_port
 from app.core.services.temporal import heartbeats
 from app.core.services.temporal.asking import Asking
-from app.core.services.temporal.queue_statistics import Statistics, Want
+from app.core.services.temporal.queue_statistics import Answer, Statistics, Want, Works, answered, turn
 from app.core.services.temporal.workflow_starts import Starts
 from app.scaling.demand import Demand, Observer
 from app.scaling.fleet import Pool
@@ -396,7 +396,7 @@ class TestQuestions:
                 # The server's own are 5 s old; and what comes after the first work is seen as well.
                 assert [await asked(3) for _ in range(7)] == [0, 1, 0, 1, 0, 0, 0]
                 await hold(4, 8)
-                assert [await asked(3) for _ in range(6)] == [0, 0, 0, 1, 0, 0], "twice as much may be chance at first"
+                assert [await asked(3) for _ in range(6)] == [0, 0, 0, 1, 0, 0], "as much may be chance at first"
                 assert await asked(35) == 1
                 await hold(2, 10)
                 assert await asked(6) == 0, "a quarter more is noise"
@@ -419,6 +419,18 @@ class TestQuestions:
             assert [await asked(35, None), await asked(6, 40), await asked(6, 50)] == [1, 0, 1], "unknown is not 0"
 
         asyncio.run(run())
+
+    def test_more_work_is_news_when_it_stays(self) -> None:
+        works, usual = Works(), Answer(0.0, "", 4.0, 0.0)
+        wants = [works.seen(Want(1, "orders", "workflow", 30, work)) for work in (12, 10, 13, 11)]
+        assert [turn(want, usual)[0] for want in wants] == [1, 1, 1, 0], "three times as much"
+        assert turn(Want(1, "orders", "workflow", 30, 14), usual)[0] == 0, "no chance"
+
+    def test_what_is_usual_is_no_single_look(self) -> None:
+        works, before = Works(), Answer(0.0, "", 4.0, 0.0)
+        *_, want = [works.seen(Want(1, "orders", "workflow", 30, work)) for work in (4, 4, 4, 1)]
+        assert answered(want, before, 30.0, "", 0.0).work == 4.0, "asked in vain"
+        assert answered(want, before, 30.0, 0, 0.0).work == 3.25
 
     def test_work_at_random_moments_is_no_news(self, temporal_address: str) -> None:
         async def run() -> None:

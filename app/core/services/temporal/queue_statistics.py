@@ -24,9 +24,9 @@ T = TypeVar("T")
 AT_ONCE = 8  # the first touch of a queue loads its partitions; not those of a whole fleet in one moment
 AGAIN_S = 5.0  # what failed, or is news, is asked again; the server caches its answer for so long
 JITTER = 0.15  # of an interval: queues that were asked together do not stay together
-GROWN = 1.5  # times the work at the last question, and a task more, is news, beside what is chance:
-NOISE = 3.0  # standard deviations at one look, one where it lasts; work at random moments has its root for one
-LOOKS = 4  # that it lasts then
+GROWN = 1.5  # times the usual work, and a task more, is news beside what is chance:
+NOISE = 3.0  # standard deviations at one look, or one at LOOKS in a row; that of work at random moments is its root
+LOOKS = 4
 
 
 class Want(NamedTuple):
@@ -37,7 +37,7 @@ class Want(NamedTuple):
     task_type: str
     every_s: float
     work: float | None = None
-    """How much its workers have to do, in tasks, where they say so; when that grows, AGAIN_S is enough."""
+    """Its slots in use and tasks ended a second, where workers tell them; when that grows, AGAIN_S is enough."""
     lasting: float | None = None
     """The least of the last LOOKS."""
     usual: float | None = None
@@ -54,7 +54,7 @@ class Answer(NamedTuple, Generic[T]):
     at: float
     stats: T | str
     work: float
-    """Usual then, but neither much more nor much less than before: a low one must not make the next one news."""
+    """The usual, but neither much more nor much less than at the question before: low looks make no others news."""
     chance: float
     """From 0 to 1; drawn once, as each look would else draw anew until it asks."""
 
@@ -85,7 +85,7 @@ class Works:
         self._last: dict[tuple[str, str], tuple[float | None, ...]] = {}
 
     def seen(self, want: Want) -> Want:
-        """`want`, of a new look, with what is lasting of its work."""
+        """`want` of a new look, with what the looks before it say of its work."""
         last = self._last[want.key] = (*self._last.get(want.key, ())[1 - LOOKS :], want.work)
         known = [work for work in last if work is not None]
         return want._replace(lasting=min(known), usual=sum(known) / LOOKS) if len(known) == LOOKS else want
