@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from app.core.services.temporal.asking import Asking
-from app.core.services.temporal.queue_statistics import Answer, Works, answered, turn
+from app.core.services.temporal.queue_statistics import Answer, answered, turn
 from app.core.services.temporal.workflow_starts import EVERY_S as STARTS_EVERY_S
 from app.core.services.temporal.workflow_starts import GAP_S as STARTS_GAP_S
 from app.scaling import demand as real
@@ -39,7 +39,6 @@ class Seen:
     visibility: Visibility
     memory: Memory = field(default_factory=Memory)
     answers: dict[str, Answer[Stats]] = field(default_factory=dict)
-    works: Works = field(default_factory=Works)
     woken: bool = False
     starts_read_at: float = -math.inf  # by a query that named the queue
 
@@ -85,7 +84,7 @@ class Operator:
         due = []
         for number, (seen, demand) in enumerate(zip(some, demands, strict=True)):
             # Private there, and still the one place that says which statistics matter.
-            wants = map(seen.works.seen, real._wants(seen.pool(), demand, asks=seen.memory.asks))
+            wants = real._wants(seen.pool(), demand, asks=seen.memory.asks)
             due += [(*turn(want, seen.answers.get(want.task_type)), number, want) for want in wants]
         asked = set()
         for _, at, number, want in sorted(due):

@@ -24,9 +24,7 @@ T = TypeVar("T")
 AT_ONCE = 8  # the first touch of a queue loads its partitions; not those of a whole fleet in one moment
 AGAIN_S = 5.0  # what failed, or is news, is asked again; the server caches its answer for so long
 JITTER = 0.15  # of an interval: queues that were asked together do not stay together
-GROWN = 1.5  # times the usual work, and a task more, is news beside what is chance:
-NOISE = 3.0  # standard deviations at one look, or one at LOOKS in a row; that of work at random moments is its root
-LOOKS = 4
+GROWN = 1.5  # times the work at the last question, and a task more, is news and not noise
 
 
 class Want(NamedTuple):
@@ -37,11 +35,7 @@ class Want(NamedTuple):
     task_type: str
     every_s: float
     work: float | None = None
-    """Its slots in use and tasks ended a second, where workers tell them; when that grows, AGAIN_S is enough."""
-    lasting: float | None = None
-    """The least of the last LOOKS."""
-    usual: float | None = None
-    """Their mean."""
+    """How much its workers have to do, in any unit, where they say so; when that grows, AGAIN_S is enough."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -54,7 +48,7 @@ class Answer(NamedTuple, Generic[T]):
     at: float
     stats: T | str
     work: float
-    """The usual, but neither much more nor much less than at the question before: low looks make no others news."""
+    """Of that time, but neither much more nor much less than before: a low sample must not make the next one news."""
     chance: float
     """From 0 to 1; drawn once, as each look would else draw anew until it asks."""
 
@@ -63,8 +57,7 @@ def turn(want: Want, last: Answer[Any] | None) -> tuple[int, float]:
     """Rank and time of the next question."""
     if last is None:
         return want.rank, -math.inf
-    jumps, lasts = (want.work or 0.0) - NOISE * math.sqrt(last.work), (want.lasting or 0.0) - math.sqrt(last.work)
-    news = max(jumps, lasts) > GROWN * last.work + 1
+    news = want.work is not None and want.work > GROWN * last.work + 1
     every_s = min(want.every_s, AGAIN_S) if news or isinstance(last.stats, str) else want.every_s
     return 0 if news else want.rank, last.at + every_s * (1 + JITTER * last.chance)
 
@@ -73,22 +66,9 @@ def answered(want: Want, last: Answer[T] | None, now: float, stats: T | str, cha
     """What is kept of an answer; `last`: of the one before."""
     before = last.work if last else 0.0
     # What was asked for in vain stays news.
-    told = None if isinstance(stats, str) else want.work if want.usual is None else want.usual
+    told = None if isinstance(stats, str) else want.work
     # A jump stays news for some questions: its backlog may come after its first work.
     return Answer(now, stats, before if told is None else min(max(told, before / GROWN), GROWN * before + 1), chance)
-
-
-class Works:
-    """What the workers of each queue and type had to do at the last looks."""
-
-    def __init__(self) -> None:
-        self._last: dict[tuple[str, str], tuple[float | None, ...]] = {}
-
-    def seen(self, want: Want) -> Want:
-        """`want` of a new look, with what the looks before it say of its work."""
-        last = self._last[want.key] = (*self._last.get(want.key, ())[1 - LOOKS :], want.work)
-        known = [work for work in last if work is not None]
-        return want._replace(lasting=min(known), usual=sum(known) / LOOKS) if len(known) == LOOKS else want
 
 
 class Statistics:
@@ -96,7 +76,7 @@ class Statistics:
 
     def __init__(self, asking: Asking) -> None:
         self.answers: dict[tuple[str, str], Answer[TaskQueueStats]] = {}
-        self._asking, self._works = asking, Works()
+        self._asking = asking
 
     async def refresh(self, client: Client, wanted: Sequence[Want]) -> set[str]:
         """Ask for what is too old, as far as the budget goes; in a rank first for what has waited longest.
@@ -104,8 +84,7 @@ class Statistics:
         Rank 0 has three of four calls where there is not one for all. The task queues that were asked for.
         """
         now, gate = self._asking.clock(), asyncio.Semaphore(AT_ONCE)
-        wants = [self._works.seen(want) for want in wanted]
-        turns = sorted(((*turn(want, self.answers.get(want.key)), want) for want in wants), key=lambda each: each[:2])
+        turns = sorted(((*turn(want, self.answers.get(want.key)), want) for want in wanted), key=lambda each: each[:2])
         due = [(rank, want) for rank, at, want in turns if at <= now]
         order = _mixed([want for rank, want in due if rank == 0], [want for rank, want in due if rank])
         asked = list(takewhile(lambda _: self._asking.take(), order))
