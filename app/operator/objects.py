@@ -19,7 +19,7 @@ from httpx2 import HTTPStatusError
 from app.operator.kube import Kube
 from app.operator.workerpool import GROUP, PLURAL, POOL_LABEL, VERSION, Body, slim
 
-RELIST_S = 60.0
+RELIST_S, REFUSED_S = 60.0, 10.0  # until the next list, and after one that was refused
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Objects:
     pools: dict[str, Body] = field(default_factory=dict)
     deployments: dict[str, Body] = field(default_factory=dict)
     autoscalers: dict[str, str] = field(default_factory=dict)  # Deployment -> HorizontalPodAutoscaler; not watched
-    due_at: float = -1.0  # nothing is listed yet
+    due_at: float = -1.0  # in monotonic seconds; below 0 nothing is listed yet
     refused: str = ""  # why the last list was
 
     async def refresh(self, kube: Kube) -> None:
@@ -44,7 +44,7 @@ class Objects:
             if self.due_at < 0:
                 raise
             self.refused = f"not listed, only watched (HorizontalPodAutoscalers not even that): {error}"
-        self.due_at = time.monotonic() + RELIST_S / (6 if self.refused else 1)
+        self.due_at = time.monotonic() + (REFUSED_S if self.refused else RELIST_S)
 
 
 async def _put_right(known: dict[str, Body], listing: Awaitable[list[Body]]) -> None:

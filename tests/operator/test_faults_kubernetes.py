@@ -28,6 +28,7 @@ IDLE_S = 6.0
 """Then the client has closed its connections, and the watches are all that there is."""
 # What a list puts right each minute is not what these tests are about.
 WITHOUT_LISTS = "from app.operator import main, objects; objects.RELIST_S = 1e9; main.main()"
+# And for a list that is refused a minute is long.
 OFTEN_LISTED = "from app.operator import main, objects; objects.RELIST_S = 1.0; main.main()"
 
 
