@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from app.scaling.fleet import Pool
 
 FRESH_S = 12.0  # the 5 s that the server caches, some looks and a failed one: older numbers change no replicas
-URGENT_S, CALM_S = 5.0, 30.0  # between two questions for statistics; the server caches them, so not below 5
+URGENT_S, CALM_S = 5.0, 60.0  # between two questions for statistics; the server caches them, so not below 5
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,8 @@ RARE = {
     "a gap without looks is a calm one",
     "a gap without looks needs nothing",
     "calm without heartbeats",
+    "calm while tasks run",
+    "tasks that a limit holds back have no handler",
 }
 """Missed as well, but later than a test has time for: `python -m benchmarks.policy_steps --mutants`."""
 

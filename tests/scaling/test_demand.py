@@ -347,8 +347,8 @@ class TestQuestions:
         [
             pytest.param(0, False, None, 9, 12, id="asleep"),
             pytest.param(1, False, None, 9, 12, id="its pod has not come yet"),
-            pytest.param(1, False, 0, 1, 2, id="nothing in hand"),
-            pytest.param(1, False, 4, 1, 2, id="a slot is free"),
+            pytest.param(1, False, 0, 0, 1, id="nothing in hand"),
+            pytest.param(1, False, 4, 0, 2, id="a slot is free"),
             pytest.param(1, False, 5, 9, 12, id="no slot is free"),
             pytest.param(1, True, 0, 9, 12, id="about to shrink"),
         ],
@@ -396,7 +396,7 @@ class TestQuestions:
                 assert [await asked(3) for _ in range(7)] == [0, 1, 0, 1, 0, 0, 0]
                 await hold(4, 8)
                 assert [await asked(3) for _ in range(4)] == [1, 0, 0, 0]
-                assert await asked(35) == 1
+                assert await asked(70) == 1
                 await hold(2, 10)
                 assert await asked(6) == 0, "a quarter more is noise"
 
@@ -412,7 +412,9 @@ class TestQuestions:
                 clock.now += after_s
                 return bool(await statistics.refresh(client, [Want(1, name, "activity", 30, work)]))
 
-            assert [await asked(6, 20) for _ in range(8)] == [1, 1, 1, 1, 1, 0, 0, 0]
+            assert [await asked(6, 20), await asked(6, 20)] == [1, 0], "of the first all is known"
+            assert [await asked(35, 1) for _ in range(7)] == [1] * 7
+            assert [await asked(6, 20) for _ in range(7)] == [1, 1, 1, 1, 0, 0, 0], "of a jump it comes to be known"
             assert await asked(35, 20)
             assert [await asked(35, 1), await asked(6, 20), await asked(6, 22)] == [1, 0, 1]
             assert [await asked(35, None), await asked(6, 20), await asked(6, 40)] == [1, 0, 1], "unknown is not 0"

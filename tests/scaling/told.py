@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from tests.scaling.modelled import Pod, World
 
-URGENT_S, CALM_S = 5.0, 34.5  # with all the jitter
+URGENT_S, CALM_S = 5.0, 69.0  # with all the jitter
 GONE_S = 6.0  # a worker that has told nothing new for so long is not listed
 
 

@@ -64,11 +64,12 @@ def turn(want: Want, last: Answer[Any] | None) -> tuple[int, float]:
 
 def answered(want: Want, last: Answer[T] | None, now: float, stats: T | str, chance: float) -> Answer[T]:
     """What is kept of an answer; `last`: of the one before."""
-    before = last.work if last else 0.0
     # What was asked for in vain stays news.
     told = None if isinstance(stats, str) else want.work
+    if last is None or told is None:
+        return Answer(now, stats, told or (last.work if last else 0.0), chance)
     # A jump stays news for some questions: its backlog may come after its first work.
-    return Answer(now, stats, before if told is None else min(max(told, before / GROWN), GROWN * before + 1), chance)
+    return Answer(now, stats, min(max(told, last.work / GROWN), GROWN * last.work + 1), chance)
 
 
 class Statistics:
