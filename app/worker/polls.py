@@ -116,6 +116,11 @@ class Polls:
         """Slots given out for polls. Core holds one more for each kind than it polls with, for the next poll."""
         return self.open_of.total()
 
+    @property
+    def to_be_cut(self) -> int:
+        """Polls that a shutdown of the worker ends now, of a queue with traffic; sticky ones are told in time."""
+        return 0 if self._quiet() else self._not_home()
+
     def tuner(self, workflow_tasks: int, activities: int, local_activities: int) -> WorkerTuner:
         """Fixed numbers of slots for a worker; the first two are closed with `close`."""
         self._slots = [_Slots(self, workflow_tasks), _Slots(self, activities)]
@@ -144,7 +149,7 @@ class Polls:
         def awaited(waited_s: float) -> bool:
             # A run that is kept and waits for something need not say its queue: the SDK's shutdown tells it in time.
             sticky = self._telling or (sticky_queue.kept and waited_s < STICKY_S)
-            return (sticky and not ending.done()) or self.open_of["workflow"] + self.open_of["activity"] > 0
+            return (sticky and not ending.done()) or self._not_home() > 0
 
         try:
             while (waited_s := time.monotonic() - begin) < longest_s and (awaited(waited_s) or at_work()):
@@ -186,6 +191,9 @@ class Polls:
             self._sticky_closed = False
             for slots in self._slots:
                 slots._hand_out()
+
+    def _not_home(self) -> int:
+        return self.open_of["workflow"] + self.open_of["activity"]
 
     def _quiet(self) -> bool:
         return time.monotonic() - self.task_at > QUIET_S

@@ -15,6 +15,7 @@ from typing import IO, Any, Self
 from tests.cluster.client import Cluster
 
 _IN_HAND = re.compile(r"^\[pod/([^/]+)/.*drain: polling stops; (\d+) activities in hand")
+_CUT = re.compile(r"^\[pod/([^/]+)/.*: (\d+) open polls are cut")
 _DRAINED = re.compile(r"^\[pod/([^/]+)/.*drain: done in ([\d.]+) s")
 
 
@@ -33,6 +34,8 @@ class Ending:
     """Activities at its SIGTERM, by its log; None: its log does not say so (yet)."""
     drained_s: float | None = None
     """From its SIGTERM to the end of its drain, by its log."""
+    polls_cut: int = 0
+    """Those that did not come home in time, by its log."""
 
     @property
     def clean(self) -> bool:
@@ -50,6 +53,7 @@ class Endings:
         self._endings: dict[str, Ending] = {}
         self._deleted_at: dict[str, float] = {}
         self._in_hand: dict[str, int] = {}
+        self._cut: dict[str, int] = {}
         self._drained: dict[str, float] = {}
         self._processes: list[subprocess.Popen[str]] = []
         self._threads: list[threading.Thread] = []
@@ -72,7 +76,12 @@ class Endings:
     def of(self, prefix: str) -> list[Ending]:
         """In the order of their names."""
         return [
-            replace(ending, in_hand=self.in_hand(name), drained_s=self._drained.get(name))
+            replace(
+                ending,
+                in_hand=self.in_hand(name),
+                drained_s=self._drained.get(name),
+                polls_cut=self._cut.get(name, 0),
+            )
             for name, ending in sorted(self._endings.items())
             if name.startswith(prefix)
         ]
@@ -93,6 +102,8 @@ class Endings:
         for line in lines:
             if found := _IN_HAND.match(line):
                 self._in_hand[found[1]] = int(found[2])
+            elif found := _CUT.match(line):
+                self._cut[found[1]] = int(found[2])
             elif found := _DRAINED.match(line):
                 self._drained[found[1]] = float(found[2])
 

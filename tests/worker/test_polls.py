@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 import uuid
 from collections.abc import Callable, Coroutine
@@ -284,6 +285,28 @@ def test_bodies_hear_of_the_drain_while_the_polls_still_come_home(temporal_addre
             assert not pool.worker._shutdown_event.is_set(), "and so is the SDK's worker"
 
     run(body)
+
+
+def test_polls_that_are_cut_are_told_where_there_was_traffic(
+    temporal_address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body(orders: int) -> None:
+        own = {"packages": ["tests.apps.lab"], "polls_timeout_s": NO_WAIT_S}
+        async with running_manager(lab_settings(temporal_address, worker=own), "lab") as running:
+            for _ in range(orders):
+                handle = await lab.Slept.start_workflow(running.client, input=0.01, id=f"test-{uuid.uuid4()}")
+                await handle.result()
+            while not running.manager.pools[0].polls.open:
+                await asyncio.sleep(0.02)
+
+    def told() -> list[str]:
+        return re.findall(r"queue lab: \d+ open polls are cut", caplog.text)
+
+    with caplog.at_level("INFO"):
+        run(lambda: body(orders=0))
+        assert told() == [], "nothing was on its way"
+        run(lambda: body(orders=1))
+        assert len(told()) == 1
 
 
 @pytest.mark.parametrize("flag", ["false", "true"])
