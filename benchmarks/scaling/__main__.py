@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--summary", action="store_true", help="print what is on record, and do nothing")
     parser.add_argument("--plots", action="store_true", help=f"draw into {PLOTS.relative_to(PLOTS.parents[1])}")
     parser.add_argument("--folder", type=Path, default=RESULTS, help="of scaling.jsonl")
+    parser.add_argument("--before", metavar="NAME", help="take all but ours from NAME.jsonl, if nothing else changed")
     arguments = parser.parse_args()
     record = Record("scaling", arguments.folder)
     if arguments.calibrate:
@@ -37,7 +38,8 @@ def main() -> int:
         print(*plots.draw(PLOTS, record), sep="\n")
         return 0
     if not arguments.summary:
-        for line in go(record, arguments.seeds, arguments.only):
+        before = Record(arguments.before, arguments.folder) if arguments.before else None
+        for line in go(record, arguments.seeds, arguments.only, before):
             print(line, file=sys.stderr, flush=True)
     print(summary(record))
     return 0

@@ -47,10 +47,13 @@ class Many:
         return Scenario("", self.horizon_s, load, kinds, min_replicas=0, initial=0, cluster=self.cluster)
 
 
-def compare(many: Many, seed: int, names: list[str]) -> tuple[float, dict[str, dict[str, float]]]:
-    """The bound, and the figures of each scaler."""
+def compare(
+    many: Many, seed: int, names: list[str], least: float | None = None
+) -> tuple[float, dict[str, dict[str, float]]]:
+    """The bound, if it is not known as `least`, and the figures of each scaler."""
     loads = [(scenario, scenario.jobs(seed)) for scenario in many.scenarios()]
-    least = sum(bound(jobs, scenario.limits(), many.horizon_s, _STATES) for scenario, jobs in loads if jobs)
+    if least is None:
+        least = sum(bound(jobs, scenario.limits(), many.horizon_s, _STATES) for scenario, jobs in loads if jobs)
     return least, {name: _figures(list(_run(loads, name, seed)), many) for name in names}
 
 

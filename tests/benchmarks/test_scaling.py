@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from benchmarks.record import Record
-from benchmarks.scaling import campaign, holdout, loads, tuning
+from benchmarks.scaling import campaign, holdout, loads, ours, tuning
 from benchmarks.scaling.bound import bound
 from benchmarks.scaling.calibration import calibrate, sets
 from benchmarks.scaling.many import Many, compare
@@ -134,10 +134,38 @@ def test_many_queues_share_one_budget_of_calls() -> None:
     assert ours["calls_a_minute"] * many.queues + ours["shared_calls_a_minute"] <= 10 * 60 + 30 / 2
 
 
-def test_what_is_on_record_is_told_and_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def short_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (tuning, holdout):
         monkeypatch.setattr(module, "SCENARIOS", (SHORT,))
         monkeypatch.setattr(module, "MANY", Many(rate=1, exponent=1, task_s=1, queues=5, horizon_s=60))
+
+
+def test_after_a_change_of_ours_only_ours_need_be_run_again(
+    tmp_path: Path, short_ones: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, record = Record("before", tmp_path), Record("scaling", tmp_path)
+    list(campaign.go(before, 3, []))
+    monkeypatch.setattr(ours, "APPLY_S", 5.0)
+    list(campaign.go(record, 3, [], before))
+    for then, now in zip(before.lines(), record.lines(), strict=True):
+        assert now["others_of"] == then["commit"]
+        assert all(now[same] == then[same] for same in ("variant", "scenario", "seed", "bound"))
+        assert now["scalers"].keys() == SCALERS.keys()
+        assert [name for name in SCALERS if now["scalers"][name] != then["scalers"][name]] == [OURS]
+
+
+def test_a_change_of_more_than_ours_is_refused(
+    tmp_path: Path, short_ones: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Record("before", tmp_path)
+    list(campaign.go(before, 1, []))
+    monkeypatch.setitem(SCALERS, "HPA on CPU", SCALERS["KEDA"])
+    with pytest.raises(ValueError, match=r"step, seed \d+: more than ours has changed"):
+        list(campaign.go(Record("scaling", tmp_path), 1, [], before))
+
+
+def test_what_is_on_record_is_told_and_drawn(tmp_path: Path, short_ones: None) -> None:
     record = Record("scaling", tmp_path)
     assert len(list(campaign.go(record, 1, []))) == 4
     assert list(campaign.go(record, 1, [])) == []
