@@ -30,7 +30,8 @@ BURST_QUIET = Cluster(start_floor_s=1, start_s=2.5, start_most_s=4, dispatch_s=0
 DONE_BY_QUIET, SCHEDULED_BY_QUIET = 165.0, 300.0  # all 500 had come when one was looked at after 1.75 s
 CONTROL, CONTROL_QUIET = "20 pods from the start", "20 pods from the start, quiet"
 LEAD_S = 60.0  # our autoscaler had watched the queue for so long
-_BASE = Scenario("calibration", 3600, lambda _: [], kinds=(WORKFLOW, ACTIVITY), max_replicas=20)
+_THEN = {"backlog_per_replica": 20}  # the default of those runs
+_BASE = Scenario("calibration", 3600, lambda _: [], kinds=(WORKFLOW, ACTIVITY), max_replicas=20, policy=_THEN)
 
 
 def _world(scaler: str, scenario: Scenario, run: int, jobs: list[Job], sync_s: float | None = None) -> Queue:

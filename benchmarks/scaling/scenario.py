@@ -59,7 +59,7 @@ class Scenario:
             "slots_per_replica": self.slots,
             "max_wait_s": self.max_wait_s,
             "utilization": 80,
-            "backlog_per_replica": 20,
+            "backlog_per_replica": 50,
             "idle_s": 600.0,
             "stabilization_window_s": 300.0,
             "max_percent": 25,

@@ -44,7 +44,7 @@ SCENARIOS: tuple[tuple[Case, Scenario], ...] = (
     # 190 tasks of 1 s: 38 slots clear them in 5 s, 19 in 10 s.
     (case("scaling.max_wait_s", 5, 10, seen=(4, 2)), now(seen(190), 1, SECOND_TASKS)),
     (case("scaling.utilization", 80, 100, seen=(2, 1)), now(seen(used=9), 1)),
-    (case("scaling.backlog_per_replica", 20, 50, seen=(5, 2)), now(seen(100), 1)),
+    (case("scaling.backlog_per_replica", 50, 20, seen=(2, 5)), now(seen(100), 1)),
     # An idle queue, five minutes on.
     (case("scaling.idle_s", 100, 1000, seen=(0, 1)), after(300, _idle, 1)),
     (case("scaling.stabilization_window_s", 60, 600, seen=(3, 4)), after(66, lambda n: seen(workers=n), 4)),

@@ -48,7 +48,7 @@ class ScalingSettings(Section):
         default=80, ge=10, le=100, description="Percent of the slots that should be in use when it is calm."
     )
     backlog_per_replica: int = Field(
-        default=20, ge=1, description="Waiting tasks that justify one replica, until the queue's service time is known."
+        default=50, ge=1, description="Waiting tasks that justify one replica, until the queue's service time is known."
     )
     idle_s: Seconds = Field(
         default=600.0, description="With min_replicas 0: calm for so long before the last replica leaves."
