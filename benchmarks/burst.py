@@ -4,8 +4,8 @@
 and our operator. In turn the service time is known from some activities before, or not: then the first that end tell
 it. First with workers that tell of themselves each second and an operator that looks every two, as by default, then
 with two seconds and three (CALM). Beside each trial are three controls, one after the other and in changing order: as
-many pods as the formula wants for activities of a second, and 20, which it wants while nobody knows how long they take,
-there from the start; and one pod that is scaled by hand to 20 as the burst begins.
+many pods as the formula wants for activities of a second, and 20, the most, there from the start; and one pod that is
+scaled by hand to 20 as the burst begins.
 
     --until N   go on until N trials of each kind are recorded in results/burst.jsonl
     --summary   print what is recorded

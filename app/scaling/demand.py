@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from app.scaling.fleet import Pool
 
 FRESH_S = 12.0  # the 5 s that the server caches, some looks and a failed one: older numbers change no replicas
-URGENT_S, CALM_S = 5.0, 60.0  # between two questions for statistics; the server caches them, so not below 5
+URGENT_S, LULL_S, CALM_S = 5.0, 30.0, 60.0  # between two questions; the server caches 5 s, and its rates are of 30
 
 
 @dataclass(frozen=True)
@@ -128,10 +128,12 @@ def _wants(pool: Pool, demand: Demand, *, asks: bool) -> list[Want]:
     asleep = pool.replicas == 0
     urgent = asks or not (asleep or demand.running) or any(_pressed(t) for t in demand.types)
     # Sleepers before the others would be all that a thousand of them leave time for: all but the urgent take turns.
-    rank, every_s = (0 if urgent else 1), (URGENT_S if urgent or asleep else CALM_S)
+    works = any(t.processed_per_s or t.used_slots for t in demand.types)
+    lull = not (pool.policy.min_replicas or works) and any(t.add_rate for t in demand.types)
+    rank, every_s = (0 if urgent else 1), (URGENT_S if urgent or asleep else LULL_S if lull else CALM_S)
     # Activities show in the slots in use, workflow tasks of milliseconds in how many end a second.
-    works = (None if t.processed_per_s is None else (t.used_slots or 0) + t.processed_per_s for t in demand.types)
-    return [Want(rank, demand.task_queue, t.task_type, every_s, w) for t, w in zip(demand.types, works, strict=True)]
+    work = (None if t.processed_per_s is None else (t.used_slots or 0) + t.processed_per_s for t in demand.types)
+    return [Want(rank, demand.task_queue, t.task_type, every_s, w) for t, w in zip(demand.types, work, strict=True)]
 
 
 def _pressed(t: TypeDemand) -> bool:

@@ -105,6 +105,7 @@ class Polls:
     task_at: float = -math.inf
     """When a task last came; monotonic seconds."""
     closed: bool = False
+    _traffic: bool = False
     _telling: bool = False
     _sticky_tasks: int = 0
     _sticky_closed: bool = False
@@ -118,8 +119,11 @@ class Polls:
 
     @property
     def to_be_cut(self) -> int:
-        """Polls that a shutdown of the worker ends now, of a queue with traffic; sticky ones are told in time."""
-        return 0 if self._quiet() else self._not_home()
+        """Polls that are open when the wait of a drain is over, of a worker that had tasks in the 10 s before it.
+
+        Sticky ones are left out: the SDK's shutdown tells Temporal of them in time.
+        """
+        return self._not_home() if self._traffic else 0
 
     def tuner(self, workflow_tasks: int, activities: int, local_activities: int) -> WorkerTuner:
         """Fixed numbers of slots for a worker; the first two are closed with `close`."""
@@ -142,6 +146,7 @@ class Polls:
         time as its graceful_shutdown_timeout.
         """
         begin = time.monotonic()
+        self._traffic = not self._quiet()
         self.close()
         ending = asyncio.create_task(self._end_sticky(sticky_queue))
         ending.add_done_callback(_tell_failure)

@@ -39,6 +39,8 @@ def main() -> int:
         return 0
     if not arguments.summary:
         before = Record(arguments.before, arguments.folder) if arguments.before else None
+        if before and not before.lines():
+            parser.error(f"--before: there are no lines in {arguments.folder / arguments.before}.jsonl")
         for line in go(record, arguments.seeds, arguments.only, before):
             print(line, file=sys.stderr, flush=True)
     print(summary(record))

@@ -40,7 +40,9 @@ def summary(record: Record) -> str:
         by_scenario = {name: lines for name, lines in by_scenario.items() if lines}
         if by_scenario:
             parts += [f"## {variant.capitalize()}", _scenarios(by_scenario), _pareto(by_scenario)]
-    return "\n\n".join([*parts, record.footnote()])
+    others_of = ", ".join(sorted({line["others_of"] for line in record.lines() if "others_of" in line}))
+    note = f"\nBounds, and all figures but ours: of commit {others_of}" if others_of else ""
+    return "\n\n".join([*parts, record.footnote() + note])
 
 
 def _scenarios(by_scenario: dict[str, list[Line]]) -> str:

@@ -103,7 +103,7 @@ class Endings:
             if found := _IN_HAND.match(line):
                 self._in_hand[found[1]] = int(found[2])
             elif found := _CUT.match(line):
-                self._cut[found[1]] = int(found[2])
+                self._cut[found[1]] = self._cut.get(found[1], 0) + int(found[2])
             elif found := _DRAINED.match(line):
                 self._drained[found[1]] = float(found[2])
 

@@ -53,9 +53,9 @@ def test_rolling_restarts_under_load_lose_and_repeat_nothing(
     seen = completed(shop, load.placed)
     assert seen.not_completed == []
     assert seen.completed == len(load.placed)
-    # A poll that does not come home in time is cut, and may take a task with it: docs/drain.md.
+    # A poll that does not come home is cut, and may take a task with it (docs/drain.md): seen once. Two are a fault.
     cut = {ending.pod: ending.polls_cut for ending in endings.of(NAME) if ending.polls_cut}
     print(f"polls cut: {cut}; tasks that went with them: {seen.orphaned}")
-    assert len(seen.orphaned) <= len(cut), seen.orphaned
+    assert len(seen.orphaned) <= min(1, len(cut)), seen.orphaned
     assert seen.repeated == []
     assert seen.bodies == seen.scheduled == ACTIVITIES * len(load.placed)

@@ -18,6 +18,7 @@ LAG_S = 0.1  # from a look to its decision, at most
 NEW_S = 12.0 + LAG_S  # statistics that are older change no replicas
 STEP_S = 15.0  # between two steps down
 AGAIN_S = 35.0  # after a failure what Temporal had told may be counted again
+BEFORE_S = 69.0  # so much older than the failure may the count before it be
 DOUBT_S = 120.0  # so long it is not believed
 STUCK_S = 60.0  # tasks beside free slots, and replicas that do not come to work
 BLIND_S = 120.0  # not looked at for longer: missing data
@@ -106,7 +107,8 @@ class Count:
     def next(self, at: float, t: Any, failed_at: float) -> Count:
         """The count after one more answer."""
         since_s, oldest_at = at - failed_at, at - t.backlog_age_s
-        came = max(0, t.backlog - self.told) if max(since_s, at - self.at) < AGAIN_S - LAG_S else 0
+        rose = since_s < AGAIN_S - LAG_S and at - self.at < AGAIN_S + BEFORE_S - LAG_S
+        came = max(0, t.backlog - self.told) if rose else 0
         doubted = max(0, min(self.doubted + came, t.backlog - 1)) if since_s < DOUBT_S - LAG_S else 0
         same = abs(oldest_at - self.oldest_at) < 6 - LAG_S
         return Count(at, t.backlog, doubted, self.oldest_at if same else oldest_at, self.oldest_since if same else at)

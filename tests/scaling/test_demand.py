@@ -10,7 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Collection, Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import pytest
@@ -335,9 +335,9 @@ class TestQuestions:
 
     @staticmethod
     async def asked(front: Proxy, by: Observer, clock: Clock, client: Client, pool: Pool, asks: Container[str]) -> int:
-        """Calls of DescribeTaskQueue in a minute, with a look each 3 s."""
+        """Calls of DescribeTaskQueue in three minutes, with a look each 3 s."""
         before = front.calls["DescribeTaskQueue"]
-        for _ in range(20):
+        for _ in range(60):
             clock.now += 3
             await by.look(client, [pool], asks)
         return front.calls["DescribeTaskQueue"] - before
@@ -345,15 +345,15 @@ class TestQuestions:
     @pytest.mark.parametrize(
         ("replicas", "asks", "held", "least", "most"),
         [
-            pytest.param(0, False, None, 9, 12, id="asleep"),
-            pytest.param(1, False, None, 9, 12, id="its pod has not come yet"),
-            pytest.param(1, False, 0, 0, 1, id="nothing in hand"),
-            pytest.param(1, False, 4, 0, 2, id="a slot is free"),
-            pytest.param(1, False, 5, 9, 12, id="no slot is free"),
-            pytest.param(1, True, 0, 9, 12, id="about to shrink"),
+            pytest.param(0, False, None, 27, 36, id="asleep"),
+            pytest.param(1, False, None, 27, 36, id="its pod has not come yet"),
+            pytest.param(1, False, 0, 2, 3, id="nothing in hand"),
+            pytest.param(1, False, 4, 2, 4, id="a slot is free"),
+            pytest.param(1, False, 5, 27, 36, id="no slot is free"),
+            pytest.param(1, True, 0, 27, 36, id="about to shrink"),
         ],
     )
-    def test_of_each_type_in_a_minute(
+    def test_of_each_type_in_three_minutes(
         self, temporal_address: str, replicas: int, asks: bool, held: int | None, least: int, most: int
     ) -> None:
         async def run(front: Proxy) -> int:
@@ -402,6 +402,31 @@ class TestQuestions:
 
         with grpc_proxy(temporal_address) as front:
             asyncio.run(run(front))
+
+    @pytest.mark.parametrize(
+        ("least", "questions"), [pytest.param(0, 1, id="may sleep"), pytest.param(1, 0, id="stays awake")]
+    )
+    def test_a_queue_that_only_a_rate_keeps_awake_is_asked_about_as_soon_as_the_rate_may_have_ended(
+        self, temporal_address: str, least: int, questions: int
+    ) -> None:
+        async def run(front: Proxy) -> int:
+            client, name, clock = await connect(front.address), new_queue(), Clock()
+            by = Observer(Asking(timeout_s=5, clock=clock), 1000.0)
+            pool = pool_of(name, "activity", replicas=1)
+            pool = replace(pool, policy=replace(pool.policy, min_replicas=least))
+            async with pod(temporal_address, name):
+                await start(client, name, "quick", 3)
+                await until(
+                    lambda: look(client, name),
+                    lambda d: bool(of(d, "activity").add_rate) and of(d, "activity").processed_per_s == 0,
+                )
+                await by.look(client, [pool])
+                before, clock.now = front.calls["DescribeTaskQueue"], clock.now + 35
+                await by.look(client, [pool])
+                return front.calls["DescribeTaskQueue"] - before
+
+        with grpc_proxy(temporal_address) as front:
+            assert asyncio.run(run(front)) == questions
 
     def test_one_low_sample_between_two_high_ones_is_no_news(self, temporal_address: str) -> None:
         async def run() -> None:

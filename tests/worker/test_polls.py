@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from app.core.config.model import WorkerSettings
 from app.core.exit import ExitCode
 from app.core.services.temporal.asking import Asking
 from app.scaling.demand import Observer
-from app.worker.polls import TELL_S, Polls, _Slots, grace_s
+from app.worker.polls import NO_TRAFFIC_S, QUIET_S, TELL_S, Polls, _Slots, grace_s
 from app.worker.promises import latest_task_s
 from app.worker.sticky_queue import StickyQueue
 from tests.apps.lab import workflows as lab
@@ -285,6 +286,22 @@ def test_bodies_hear_of_the_drain_while_the_polls_still_come_home(temporal_addre
             assert not pool.worker._shutdown_event.is_set(), "and so is the SDK's worker"
 
     run(body)
+
+
+def test_what_is_cut_is_of_a_worker_that_had_tasks_when_its_drain_began() -> None:
+    async def body(last_task_s: float, cut: int) -> None:
+        polls = Polls()
+        workflow, activities = slots_of(polls, workflow_tasks=4)
+        opened = ((workflow, Asks("workflow")), (workflow, Asks("workflow", is_sticky=True)), (activities, Asks()))
+        for supplier, asks in opened:
+            await supplier.reserve_slot(asks)  # type: ignore[arg-type]
+        polls.task_at = time.monotonic() - last_task_s
+        await polls.quiesce(NO_TRAFFIC_S + 0.2, lambda: False, Told(known=False))
+        assert polls.to_be_cut == cut
+
+    # The second is quiet before its wait is over: others take the tasks of the queue.
+    for last_task_s, cut in ((0.0, 2), (QUIET_S - 0.1, 2), (QUIET_S + 0.1, 0)):
+        run(partial(body, last_task_s, cut))
 
 
 def test_polls_that_are_cut_are_told_where_there_was_traffic(

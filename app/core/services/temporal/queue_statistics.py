@@ -48,7 +48,8 @@ class Answer(NamedTuple, Generic[T]):
     at: float
     stats: T | str
     work: float
-    """Of that time, but neither much more nor much less than before: a low sample must not make the next one news."""
+    """Of that time, but after the first neither much more nor much less than before: a low sample must not make the
+    next one news."""
     chance: float
     """From 0 to 1; drawn once, as each look would else draw anew until it asks."""
 
@@ -66,8 +67,11 @@ def answered(want: Want, last: Answer[T] | None, now: float, stats: T | str, cha
     """What is kept of an answer; `last`: of the one before."""
     # What was asked for in vain stays news.
     told = None if isinstance(stats, str) else want.work
-    if last is None or told is None:
-        return Answer(now, stats, told or (last.work if last else 0.0), chance)
+    if told is None:
+        return Answer(now, stats, last.work if last else 0.0, chance)
+    # A new operator finds work that is no jump. A queue that slept has an answer, with 0.
+    if last is None:
+        return Answer(now, stats, told, chance)
     # A jump stays news for some questions: its backlog may come after its first work.
     return Answer(now, stats, min(max(told, last.work / GROWN), GROWN * last.work + 1), chance)
 
