@@ -128,12 +128,12 @@ def _wants(pool: Pool, demand: Demand, *, asks: bool) -> list[Want]:
     asleep = pool.replicas == 0
     urgent = asks or not (asleep or demand.running) or any(_pressed(t) for t in demand.types)
     # Sleepers before the others would be all that a thousand of them leave time for: all but the urgent take turns.
-    works = any(t.processed_per_s or t.used_slots for t in demand.types)
-    lull = not (pool.policy.min_replicas or works) and any(t.add_rate for t in demand.types)
+    at_work = any(t.processed_per_s or t.used_slots for t in demand.types)
+    lull = pool.policy.min_replicas == 0 and not at_work and any(t.add_rate for t in demand.types)  # but for its rate
     rank, every_s = (0 if urgent else 1), (URGENT_S if urgent or asleep else LULL_S if lull else CALM_S)
     # Activities show in the slots in use, workflow tasks of milliseconds in how many end a second.
-    work = (None if t.processed_per_s is None else (t.used_slots or 0) + t.processed_per_s for t in demand.types)
-    return [Want(rank, demand.task_queue, t.task_type, every_s, w) for t, w in zip(demand.types, work, strict=True)]
+    works = (None if t.processed_per_s is None else (t.used_slots or 0) + t.processed_per_s for t in demand.types)
+    return [Want(rank, demand.task_queue, t.task_type, every_s, w) for t, w in zip(demand.types, works, strict=True)]
 
 
 def _pressed(t: TypeDemand) -> bool:

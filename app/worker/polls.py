@@ -119,11 +119,11 @@ class Polls:
 
     @property
     def to_be_cut(self) -> int:
-        """Polls that are open when the wait of a drain is over, of a worker that had tasks in the 10 s before it.
+        """Polls that are open when the wait of a drain is over, of a worker that had tasks in its last 10 s or since.
 
         Sticky ones are left out: the SDK's shutdown tells Temporal of them in time.
         """
-        return self._not_home() if self._traffic else 0
+        return self._not_home() if self._traffic or not self._quiet() else 0
 
     def tuner(self, workflow_tasks: int, activities: int, local_activities: int) -> WorkerTuner:
         """Fixed numbers of slots for a worker; the first two are closed with `close`."""

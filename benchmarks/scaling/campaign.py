@@ -1,8 +1,8 @@
 """All scenarios, seeds and scalers: a line on record for each scenario and seed, so that it may stop and go on.
 
 The bound and the others' figures do not depend on our autoscaler. So after a change of ours, and of nothing else, they
-may be those of a record `before`; the first seed of each scenario for which that is done is run with all of them all
-the same, and must agree.
+may be those of a record `before`; of the seeds that are so made up, the first of each scenario is run in full, each
+time, and must agree.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def go(record: Record, seeds: int, only: list[str], before: Record | None = None
         for scenario in scenarios(variant):
             if only and scenario.name not in only:
                 continue
-            done, checked = {line["seed"] for line in record.lines(variant=variant, scenario=scenario.name)}, False
+            done = {line["seed"] for line in record.lines(variant=variant, scenario=scenario.name)}
+            checked = False
             for seed in range(module.FIRST_SEED, module.FIRST_SEED + seeds):
                 if seed not in done:
                     began = time.process_time()

@@ -40,9 +40,16 @@ def summary(record: Record) -> str:
         by_scenario = {name: lines for name, lines in by_scenario.items() if lines}
         if by_scenario:
             parts += [f"## {variant.capitalize()}", _scenarios(by_scenario), _pareto(by_scenario)]
-    others_of = ", ".join(sorted({line["others_of"] for line in record.lines() if "others_of" in line}))
-    note = f"\nBounds, and all figures but ours: of commit {others_of}" if others_of else ""
-    return "\n\n".join([*parts, record.footnote() + note])
+    return "\n\n".join([*parts, record.footnote() + _others(record)])
+
+
+def _others(record: Record) -> str:
+    """Where what is not ours comes from, if that is another record."""
+    lines = record.lines()
+    if not any("others_of" in line for line in lines):
+        return ""
+    commits = dict.fromkeys(line.get("others_of", line["commit"]) for line in lines)
+    return f"\nOf the bounds and all figures but ours: {', '.join(commits)}"
 
 
 def _scenarios(by_scenario: dict[str, list[Line]]) -> str:

@@ -13,6 +13,7 @@ import pytest
 from benchmarks.record import Record
 from benchmarks.scaling import campaign, holdout, loads, tuning
 from benchmarks.scaling import ours as simulated
+from benchmarks.scaling.__main__ import main as command
 from benchmarks.scaling.bound import bound
 from benchmarks.scaling.calibration import calibrate, sets
 from benchmarks.scaling.many import Many, compare
@@ -161,19 +162,30 @@ def test_after_a_change_of_ours_only_ours_need_be_run_again(
         assert all(now[same] == then[same] for same in ("variant", "scenario", "seed", "bound"))
         assert now["scalers"].keys() == SCALERS.keys()
         assert [name for name in SCALERS if now["scalers"][name] != then["scalers"][name]] == [OURS]
-    assert summary(record).endswith("\nBounds, and all figures but ours: of commit then")
+    assert summary(record).endswith("\nOf the bounds and all figures but ours: then")
 
 
 def test_a_change_of_more_than_ours_is_refused(
     tmp_path: Path, short_ones: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = Record("before", tmp_path)
-    list(campaign.go(before, 1, []))
+    before, record, begun = (Record(name, tmp_path) for name in ("before", "scaling", "begun"))
+    list(campaign.go(before, 2, []))
+    list(campaign.go(begun, 1, []))
     monkeypatch.setitem(SCALERS, "HPA on CPU", SCALERS["KEDA"])
-    record = Record("scaling", tmp_path)
-    for seeds in (1, 2):
-        with pytest.raises(ValueError, match=rf"step, seed {tuning.FIRST_SEED}: more than ours has changed"):
-            list(campaign.go(record, seeds, [], before))
+    with pytest.raises(ValueError, match=rf"step, seed {tuning.FIRST_SEED}: more than ours has changed"):
+        list(campaign.go(record, 1, [], before))
+    assert record.lines() == []
+    with pytest.raises(ValueError, match=rf"step, seed {tuning.FIRST_SEED + 1}: more than ours has changed"):
+        list(campaign.go(begun, 2, [], before))
+
+
+def test_a_record_of_before_that_is_not_there_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["scaling", "--before", "then", "--folder", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        command()
+    assert f"--before: there are no lines in {tmp_path}/then.jsonl" in capsys.readouterr().err
 
 
 def test_what_is_on_record_is_told_and_drawn(tmp_path: Path, short_ones: None) -> None:

@@ -35,7 +35,7 @@ class Ending:
     drained_s: float | None = None
     """From its SIGTERM to the end of its drain, by its log."""
     polls_cut: int = 0
-    """Those that did not come home in time, by its log."""
+    """Those that were open when its drain waited no longer, by its log."""
 
     @property
     def clean(self) -> bool:

@@ -330,6 +330,12 @@ async def told(starts: Starts, client: Client, queues: list[str], expected: Coll
     return all_told
 
 
+def sleepy(name: str, replicas: int, least: int = 0) -> Pool:
+    """Of activities, with `least` replicas."""
+    pool = pool_of(name, "activity", replicas=replicas)
+    return replace(pool, policy=replace(pool.policy, min_replicas=least))
+
+
 class TestQuestions:
     """How often a queue's statistics are asked for, as its fast signal tells."""
 
@@ -359,7 +365,7 @@ class TestQuestions:
         async def run(front: Proxy) -> int:
             client, name, clock = await connect(front.address), new_queue(), Clock()
             by = Observer(Asking(timeout_s=5, clock=clock), 1000.0)
-            mine, asking = pool_of(name, "activity", replicas=replicas), {name} if asks else set[str]()
+            mine, asking = sleepy(name, replicas), {name} if asks else set[str]()
             if held is None:
                 return await self.asked(front, by, clock, client, mine, asking)
             async with pod(temporal_address, name, slots=5):
@@ -412,14 +418,12 @@ class TestQuestions:
         async def run(front: Proxy) -> int:
             client, name, clock = await connect(front.address), new_queue(), Clock()
             by = Observer(Asking(timeout_s=5, clock=clock), 1000.0)
-            pool = pool_of(name, "activity", replicas=1)
-            pool = replace(pool, policy=replace(pool.policy, min_replicas=least))
+            pool = sleepy(name, 1, least)
             async with pod(temporal_address, name):
                 await start(client, name, "quick", 3)
-                await until(
-                    lambda: look(client, name),
-                    lambda d: bool(of(d, "activity").add_rate) and of(d, "activity").processed_per_s == 0,
-                )
+                await until(lambda: look(client, name), lambda d: bool(of(d, "activity").add_rate))
+                # Two heartbeats on, none of them tells of the work any more.
+                await asyncio.sleep(3 * HEARTBEAT_S)
                 await by.look(client, [pool])
                 before, clock.now = front.calls["DescribeTaskQueue"], clock.now + 35
                 await by.look(client, [pool])

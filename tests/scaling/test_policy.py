@@ -452,10 +452,10 @@ class TestDoubt:
         doubted = live(seen(400, 10, workers=6), 6, 118, memory=away.memory, start=1006.0)[-1]
         assert decide(POLICY, seen(400, 10, workers=6), doubted.memory, 1126.0, 6).replicas == 10
 
-    def test_the_count_before_may_be_as_old_as_a_calm_queues(self) -> None:
+    def test_the_count_before_may_be_as_old_as_a_calm_queues_and_an_outage_together(self) -> None:
         before = once(seen(200, 10), 1, memory=SECOND_TASKS)
-        away = decide(POLICY, None, before.memory, 1071.0, before.replicas)
-        after = decide(POLICY, seen(400, 10), away.memory, 1105.0, away.replicas)
+        away = decide(POLICY, None, before.memory, 1105.0, before.replicas)
+        after = decide(POLICY, seen(400, 10), away.memory, 1139.0, away.replicas)
         assert (after.replicas, after.reason) == (6, Reason.COUNT_IN_DOUBT)
 
     def test_what_is_worked_off_is_not_doubted_any_more(self) -> None:

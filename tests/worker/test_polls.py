@@ -288,20 +288,24 @@ def test_bodies_hear_of_the_drain_while_the_polls_still_come_home(temporal_addre
     run(body)
 
 
-def test_what_is_cut_is_of_a_worker_that_had_tasks_when_its_drain_began() -> None:
-    async def body(last_task_s: float, cut: int) -> None:
+def test_what_is_cut_is_of_a_worker_that_had_tasks_of_late() -> None:
+    async def body(last_task_s: float, cut: int, *, task: bool = False) -> None:
         polls = Polls()
         workflow, activities = slots_of(polls, workflow_tasks=4)
         opened = ((workflow, Asks("workflow")), (workflow, Asks("workflow", is_sticky=True)), (activities, Asks()))
-        for supplier, asks in opened:
-            await supplier.reserve_slot(asks)  # type: ignore[arg-type]
+        permits = [await supplier.reserve_slot(asks) for supplier, asks in opened]  # type: ignore[arg-type]
         polls.task_at = time.monotonic() - last_task_s
-        await polls.quiesce(NO_TRAFFIC_S + 0.2, lambda: False, Told(known=False))
+        wait = asyncio.create_task(polls.quiesce(NO_TRAFFIC_S + 0.2, lambda: False, Told(known=False)))
+        await asyncio.sleep(0.1)
+        if task:
+            activities.mark_slot_used(used(permits[2]))
+        await wait
         assert polls.to_be_cut == cut
 
-    # The second is quiet before its wait is over: others take the tasks of the queue.
-    for last_task_s, cut in ((0.0, 2), (QUIET_S - 0.1, 2), (QUIET_S + 0.1, 0)):
+    # The second is quiet before its wait is over: others take the tasks of the queue. The last gets one in its wait.
+    for last_task_s, cut in ((0.0, 2), (QUIET_S - 0.4, 2), (QUIET_S + 0.1, 0)):
         run(partial(body, last_task_s, cut))
+    run(partial(body, QUIET_S + 0.1, 1, task=True))
 
 
 def test_polls_that_are_cut_are_told_where_there_was_traffic(

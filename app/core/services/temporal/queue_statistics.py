@@ -69,7 +69,7 @@ def answered(want: Want, last: Answer[T] | None, now: float, stats: T | str, cha
     told = None if isinstance(stats, str) else want.work
     if told is None:
         return Answer(now, stats, last.work if last else 0.0, chance)
-    # A new operator finds work that is no jump. A queue that slept has an answer, with 0.
+    # A new operator finds work that is no jump. A queue that has only slept has an answer, with 0.
     if last is None:
         return Answer(now, stats, told, chance)
     # A jump stays news for some questions: its backlog may come after its first work.
