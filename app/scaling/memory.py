@@ -94,9 +94,9 @@ def _believe(t: TypeDemand, past: TypeMemory, now: float, failed_at: float) -> T
     if t.backlog is None or counted_at <= past.counted_at + 0.001:  # the same answer, but for the rounding of its age
         return past
     # A server that restarts takes in again what it had not noted as done: 200 that wait become 400, and so the rates.
-    # They stay 200 until that wears off. The count before may be 71 s older than a failure that lasts half a minute.
+    # They stay 200 until that wears off. A count may be 75 s old (CALM_S); what came since an older one is real.
     since_s = counted_at - failed_at
-    came = t.backlog - past.counted if since_s < TAKEN_IN_S and now - past.counted_at < 4 * TAKEN_IN_S else 0
+    came = t.backlog - past.counted if since_s < TAKEN_IN_S and now - past.counted_at < TAKEN_IN_S + 75 else 0
     doubted = max(0, min(past.doubted + max(0, came), t.backlog - 1)) if since_s < DOUBT_S else 0
     past = replace(past, counted=t.backlog, doubted=doubted, counted_at=counted_at)
     oldest_at = counted_at - (t.backlog_age_s or 0.0)

@@ -49,7 +49,7 @@ MUTANTS = (
     Mutant("an outage is no failure", "policy", "needs=needs, failed_at=now, ", "needs=needs, "),
     Mutant("what is doubted is believed at the next answer", "memory", "min(past.doubted + max(0, came)", "min(max(0, came)"),
     Mutant("more is doubted than was told", "memory", "t.backlog - 1)) if since_s < DOUBT_S else 0", "t.backlog + 99)) if since_s < DOUBT_S else 0"),
-    Mutant("an old count is forgotten in a failure", "memory", "past.counted_at < 4 * TAKEN_IN_S else", "past.counted_at < TAKEN_IN_S else"),
+    Mutant("an old count is forgotten in a failure", "memory", "past.counted_at < TAKEN_IN_S + 75 else", "past.counted_at < TAKEN_IN_S else"),
     Mutant("doubt does not end", "memory", "if since_s < DOUBT_S else 0", "if True else 0"),
     Mutant("the oldest task is never the same", "memory", "same = abs(oldest_at - past.oldest_at) <= CACHED_S", "same = False"),
     Mutant("tasks that are passed by grow the pool", "policy", "(passed_by or (t.dispatch_rate", "((t.dispatch_rate"),

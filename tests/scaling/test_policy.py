@@ -452,11 +452,20 @@ class TestDoubt:
         doubted = live(seen(400, 10, workers=6), 6, 118, memory=away.memory, start=1006.0)[-1]
         assert decide(POLICY, seen(400, 10, workers=6), doubted.memory, 1126.0, 6).replicas == 10
 
-    def test_the_count_before_may_be_as_old_as_a_calm_queues_and_an_outage_together(self) -> None:
+    @pytest.mark.parametrize(
+        ("failed_at", "told_at", "wanted"),
+        [
+            pytest.param(1071.0, 1105.0, (6, Reason.COUNT_IN_DOUBT), id="as old as a calm queue's"),
+            pytest.param(1110.0, 1112.0, (10, Reason.BACKLOG_WAITING), id="of before a long outage"),
+        ],
+    )
+    def test_the_count_before_a_failure_may_be_old(
+        self, failed_at: float, told_at: float, wanted: tuple[int, Reason]
+    ) -> None:
         before = once(seen(200, 10), 1, memory=SECOND_TASKS)
-        away = decide(POLICY, None, before.memory, 1105.0, before.replicas)
-        after = decide(POLICY, seen(400, 10), away.memory, 1139.0, away.replicas)
-        assert (after.replicas, after.reason) == (6, Reason.COUNT_IN_DOUBT)
+        away = decide(POLICY, None, before.memory, failed_at, before.replicas)
+        after = decide(POLICY, seen(400, 10), away.memory, told_at, away.replicas)
+        assert (after.replicas, after.reason) == wanted
 
     def test_what_is_worked_off_is_not_doubted_any_more(self) -> None:
         before = once(seen(200, 10), 1, memory=SECOND_TASKS)
