@@ -105,7 +105,8 @@ class Polls:
     task_at: float = -math.inf
     """When a task last came; monotonic seconds."""
     closed: bool = False
-    _traffic: bool = False
+    cut: int = 0
+    """Polls that `quiesce` left open, of a worker with tasks of late; sticky ones apart, of which Temporal is told."""
     _telling: bool = False
     _sticky_tasks: int = 0
     _sticky_closed: bool = False
@@ -116,14 +117,6 @@ class Polls:
     def open(self) -> int:
         """Slots given out for polls. Core holds one more for each kind than it polls with, for the next poll."""
         return self.open_of.total()
-
-    @property
-    def to_be_cut(self) -> int:
-        """Polls that are open when the wait of a drain is over, of a worker that had tasks in its last 10 s or since.
-
-        Sticky ones are left out: the SDK's shutdown tells Temporal of them in time.
-        """
-        return self._not_home() if self._traffic or not self._quiet() else 0
 
     def tuner(self, workflow_tasks: int, activities: int, local_activities: int) -> WorkerTuner:
         """Fixed numbers of slots for a worker; the first two are closed with `close`."""
@@ -145,8 +138,7 @@ class Polls:
         While there is a body `at_work` it takes all of that: the worker is then shut down with the rest of the drain's
         time as its graceful_shutdown_timeout.
         """
-        begin = time.monotonic()
-        self._traffic = not self._quiet()
+        begin, idle = time.monotonic(), self._quiet()
         self.close()
         ending = asyncio.create_task(self._end_sticky(sticky_queue))
         ending.add_done_callback(_tell_failure)
@@ -154,7 +146,7 @@ class Polls:
         def awaited(waited_s: float) -> bool:
             # A run that is kept and waits for something need not say its queue: the SDK's shutdown tells it in time.
             sticky = self._telling or (sticky_queue.kept and waited_s < STICKY_S)
-            return (sticky and not ending.done()) or self._not_home() > 0
+            return (sticky and not ending.done()) or self.open > self.open_of["sticky"]
 
         try:
             while (waited_s := time.monotonic() - begin) < longest_s and (awaited(waited_s) or at_work()):
@@ -164,6 +156,7 @@ class Polls:
         finally:
             ending.cancel()
             self._sticky_closed = True
+            self.cut = 0 if idle and self._quiet() else self.open - self.open_of["sticky"]
 
     async def _end_sticky(self, sticky_queue: StickyEnd) -> None:
         """Tell Temporal as soon as it can be told, and let the sticky polls come home."""
@@ -196,9 +189,6 @@ class Polls:
             self._sticky_closed = False
             for slots in self._slots:
                 slots._hand_out()
-
-    def _not_home(self) -> int:
-        return self.open_of["workflow"] + self.open_of["activity"]
 
     def _quiet(self) -> bool:
         return time.monotonic() - self.task_at > QUIET_S

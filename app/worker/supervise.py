@@ -170,7 +170,7 @@ class Pool:
             _announce(self.worker)
             quiet = self.polls.quiesce(self.quiesce_s, self._has_bodies, StickyQueue(self.worker))
             await first(quiet, self._failed.wait(), asyncio.wait({self._work}))
-            if not self._failed.is_set() and (polls := self.polls.to_be_cut):
+            if not self._failed.is_set() and (polls := self.polls.cut):
                 log.info("queue %s: %d open polls are cut; a task on its way waits for its timeout", self.queue, polls)
         await first(self.worker.shutdown(), self._failed_and_idle())
 

@@ -300,7 +300,7 @@ def test_what_is_cut_is_of_a_worker_that_had_tasks_of_late() -> None:
         if task:
             activities.mark_slot_used(used(permits[2]))
         await wait
-        assert polls.to_be_cut == cut
+        assert polls.cut == cut
 
     # The second is quiet before its wait is over: others take the tasks of the queue. The last gets one in its wait.
     for last_task_s, cut in ((0.0, 2), (QUIET_S - 0.4, 2), (QUIET_S + 0.1, 0)):
