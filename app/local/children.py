@@ -147,12 +147,15 @@ class _Guard:
         # Isolated and without site: nothing in the environment or the working folder can break or slow it.
         argv = [sys.executable, "-IS", str(Path(guardian.__file__).resolve()), *self._args]
         heard, pipe = os.pipe()
+        # It ignores these from its first line on; until Python has got there, it inherits that they are blocked.
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, guardian.IGNORED)
         try:
             process = _spawn(argv, heard, self._log_path, Path("/"), None, self._keep)
         except BaseException:
             os.close(pipe)
             raise
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
             os.close(heard)
         self.pid, self._pipe, self._ended = process.pid, pipe, _ending(process)
         born_s = time.monotonic()

@@ -22,6 +22,8 @@ from contextlib import suppress
 
 # A stage without a --grace of its own.
 DEFAULT_GRACE_S = 10.0
+# Whoever signals the whole fleet means the supervisor; this process leaves last, and only because stdin ended.
+IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 # SIGKILL is not refused, but a process deep in the kernel dies late; after this the next stage is up.
 KILL_WAIT_S = 2.0
 # Looks begin this far apart and grow to the second number: without /proc each one is a `ps`.
@@ -130,8 +132,7 @@ def _read(lines: Iterable[bytes]) -> dict[int, int]:
 
 def main(args: Sequence[str]) -> int:
     """Reads stdin to its end, then stops what is left. Returns the exit code: 0, or 2 on wrong usage."""
-    # Whoever signals the whole fleet means the supervisor; this process leaves last, and only because stdin ended.
-    for sig in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+    for sig in IGNORED:
         signal.signal(sig, signal.SIG_IGN)
     try:
         graces = _graces(args)

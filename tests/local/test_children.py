@@ -241,6 +241,22 @@ def test_signals_to_the_supervisors_group_reach_neither_children_nor_guardian(fl
     assert not guardian.is_gone(fleet.guardian)
 
 
+def test_a_guardian_that_has_just_been_started_is_as_deaf(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with in_house(tmp_path) as children:
+            await children.start("x", python("import time; time.sleep(60)"), stage=0, env=ENV, log=tmp_path / "log")
+            pid = children.guardian_pid
+            assert pid is not None
+            # It has not run a line of its own yet: Python takes some 30 ms to begin.
+            for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+                os.kill(pid, number)
+            time.sleep(0.5)
+            assert not guardian.is_gone(pid)
+
+    asyncio.run(run())
+    assert (tmp_path / "guardian.log").read_text() == ""
+
+
 def test_stopping_goes_by_stage_and_lets_the_guardian_go(tmp_path: Path) -> None:
     async def run() -> None:
         async with in_house(tmp_path) as children:
