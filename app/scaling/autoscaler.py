@@ -92,8 +92,7 @@ class Autoscaler:
             demands = await self.observer.look(client, pools, asks, resting)
         except Exception as error:  # noqa: BLE001 - whatever keeps us from looking, demand is unknown
             problem = str(error) or repr(error)
-        if len(same := {demand.problem for demand in demands.values()}) == 1:
-            (problem,) = same
+        problem = same.pop() if len(same := {demand.problem for demand in demands.values()}) == 1 else problem
         self._troubles.tell("Temporal", problem and f"{problem}: no pool shrinks")
         for demand in demands.values() if not problem else ():
             self._troubles.tell(f"demand of {demand.task_queue}", demand.problem)
@@ -118,10 +117,9 @@ class Autoscaler:
         return bool(woken)
 
     async def _scale(self, pool: Pool, demand: Demand | None, began_ns: int) -> Decision | None:
-        _, last, _ = self._pools.get(pool.name, (pool, None, None))
-        problem, decision = "", None
+        problem, decision, last = "", None, self._pools.get(pool.name)
         try:
-            decision = decide(pool.policy, demand, last.memory if last else Memory(), self.clock(), pool.replicas)
+            decision = decide(pool.policy, demand, last[1].memory if last else Memory(), self.clock(), pool.replicas)
             self._pools[pool.name] = pool, decision, None
             async with asyncio.timeout(FLEET_TIMEOUT_S):  # wait_for would make a task of each pool
                 wanted = await self._apply(pool, demand, decision, began_ns)

@@ -33,6 +33,7 @@ class TypeMemory:
     counted: int = 0  # tasks that wait
     doubted: int = 0  # of them
     counted_at: float = -math.inf
+    replicas: int = 0  # wanted then: those that came since are the answer to it
     oldest_at: float = -math.inf  # began to wait, and
     oldest_since: float = math.inf  # has been the oldest
     slots: float = 0.0  # in use, and
@@ -68,7 +69,7 @@ def learn(policy: Policy, demand: Demand, memory: Memory, now: float, current: i
     failed = deaf or any(t.backlog is None and t.stats_age_s is not None for t in demand.types)
     types, failed_at = dict(memory.types), now if failed else memory.failed_at
     for t in demand.types:
-        past = _believe(t, types.get(t.task_type, TypeMemory()), now, failed_at)
+        past = _believe(t, types.get(t.task_type, TypeMemory()), now, failed_at, current)
         if t.used_slots is not None:
             lower = (u for u in past.used if u[0] > since and u[1] < t.used_slots)
             near = [t.used_slots, *(used for at, used in past.used[-1:] if now - at < NEAR_S)]
@@ -79,26 +80,25 @@ def learn(policy: Policy, demand: Demand, memory: Memory, now: float, current: i
                 past = replace(past, slots=slots, tasks=max(tasks, slots / LONGEST_S if past.tasks else 0.0))
         types[t.task_type] = past
     # Without heartbeats nobody can tell who is at work; then the time since the last growth has to do.
-    staffed = current > 0 and (workers >= current or not heard)
     new = workers > memory.workers or memory.missing_since == math.inf
     calm = demand.calm and (current == 0 or workers > 0)
-    staffed_since = min(memory.staffed_since, now) if staffed else math.inf
+    staffed_since = min(memory.staffed_since, now) if current and (workers >= current or not heard) else math.inf
     missing_since = (now if new else memory.missing_since) if heard and workers < current else math.inf
     calm_since = min(now if gone(memory, now) else memory.calm_since, now) if calm else math.inf
     memory = replace(memory, types=types, failed_at=failed_at, workers=workers)
     return replace(memory, staffed_since=staffed_since, missing_since=missing_since, calm_since=calm_since)
 
 
-def _believe(t: TypeDemand, past: TypeMemory, now: float, failed_at: float) -> TypeMemory:
+def _believe(t: TypeDemand, past: TypeMemory, now: float, failed_at: float, current: int) -> TypeMemory:
     counted_at = now - (t.stats_age_s or 0.0)
-    if t.backlog is None or counted_at <= past.counted_at + 0.001:  # the same answer, but for the rounding of its age
+    if t.backlog is None or counted_at <= past.counted_at + 1:  # the same answer, decided on sooner after its look
         return past
     # A server that restarts takes in again what it had not noted as done: 200 that wait become 400, and so the rates.
     # They stay 200 until that wears off. A count may be 75 s old (CALM_S); what came since an older one is real.
     since_s = counted_at - failed_at
     came = t.backlog - past.counted if since_s < TAKEN_IN_S and now - past.counted_at < TAKEN_IN_S + 75 else 0
     doubted = max(0, min(past.doubted + max(0, came), t.backlog - 1)) if since_s < DOUBT_S else 0
-    past = replace(past, counted=t.backlog, doubted=doubted, counted_at=counted_at)
+    past = replace(past, counted=t.backlog, doubted=doubted, counted_at=counted_at, replicas=current)
     oldest_at = counted_at - (t.backlog_age_s or 0.0)
     same = abs(oldest_at - past.oldest_at) <= CACHED_S
     return past if same else replace(past, oldest_at=oldest_at, oldest_since=counted_at)

@@ -121,10 +121,11 @@ def _need(policy: Policy, t: TypeDemand, memory: Memory) -> _Want:
 
 
 def _brake(policy: Policy, t: TypeDemand, memory: Memory, now: float, current: int, want: _Want) -> _Want:
+    past, allowed = memory.types[t.task_type], max(current, 1)  # a limit may slow a queue down, not put it to sleep
     backlog, age_s, staffed_s = t.fresh and t.backlog, t.backlog_age_s or 0.0, now - memory.staffed_since
     # 40 wait for a handler that no worker has: 9 of 10 slots are free, and none is dispatched, or others but not they.
     free = t.used_slots is not None and (t.used_slots < (t.total_slots or 0) or not t.total_slots)
-    passed_by = now - memory.types[t.task_type].oldest_since >= STUCK_S
+    passed_by = now - past.oldest_since >= STUCK_S
     stuck = free and not t.rate_limited and (passed_by or (t.dispatch_rate == 0 and not t.processed_per_s))
     if backlog and stuck and min(age_s, staffed_s) >= STUCK_S:
         running = max(_need(policy, replace(t, stats_age_s=math.inf), memory).replicas, 1)
@@ -134,9 +135,10 @@ def _brake(policy: Policy, t: TypeDemand, memory: Memory, now: float, current: i
     if backlog and not stuck and want.replicas <= current and age_s > policy.max_wait_s:
         least = current + (staffed_s - STATISTICS_AGE_S > policy.max_wait_s)
         want = want.instead(least, Reason.WAIT_TOO_LONG, f"the oldest for {age_s:.0f} s: at least {least}")
-    allowed = max(current, 1)  # a limit may slow a queue down, not put it to sleep
     if t.rate_limited and want.replicas > allowed:
         want = want.instead(allowed, Reason.RATE_LIMITED, f"a rate limit is at work: not more than {allowed}")
+    if backlog and want.replicas > current > past.replicas:
+        want = want.instead(current, want.reason, f"counted at {past.replicas} replicas: {current} until the next")
     return want
 
 

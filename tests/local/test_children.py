@@ -250,7 +250,7 @@ def test_a_guardian_that_has_just_been_started_is_as_deaf(tmp_path: Path) -> Non
             # It has not run a line of its own yet: Python takes some 30 ms to begin.
             for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
                 os.kill(pid, number)
-            time.sleep(0.5)
+            await asyncio.sleep(0.5)
             assert not guardian.is_gone(pid)
 
     asyncio.run(run())

@@ -55,7 +55,8 @@ MUTANTS = (
     Mutant("tasks that are passed by grow the pool", "policy", "(passed_by or (t.dispatch_rate", "((t.dispatch_rate"),
     Mutant("tasks that a limit holds back have no handler", "policy", "free and not t.rate_limited and", "free and"),
     Mutant("nobody is ever missing", "memory", "if heard and workers < current else math.inf", "if False else math.inf"),
-    Mutant("whoever starts is at work", "memory", "staffed = current > 0 and (workers >= current or not heard)", "staffed = current > 0"),
+    Mutant("whoever starts is at work", "memory", "if current and (workers >= current or not heard) else math.inf", "if current else math.inf"),
+    Mutant("one count adds replicas twice", "policy", "if backlog and want.replicas > current > past.replicas:", "if False:"),
     # floor and ceiling
     Mutant("no floor for the work in hand", "policy", "    if want.replicas < floor:\n", "    if False:\n", ((NEED, "min(backlog, 1))"),)),
     Mutant("the floor is of one task type", "policy", "floor = max(fits.get(\"activity\", 0), ", "floor = max(", ((NEED, "min(backlog, 1))"),)),
@@ -109,6 +110,7 @@ MUTANTS = (
 )
 # fmt: on
 RARE = {
+    "replicas that do not start are no brake",
     "a start wakes nobody while Temporal is away",
     "tasks that are passed by grow the pool",
     "no failure is remembered",

@@ -96,22 +96,29 @@ def _stuck(t: Any) -> bool:
 
 @dataclass(frozen=True)
 class Count:
-    """What Temporal told at `at` of the tasks that wait: how many of them came when it had failed, and the oldest."""
+    """What was told when `replicas` were wanted: tasks that wait, of them come since Temporal failed, the oldest."""
 
     at: float = -math.inf
     told: int = 0
     doubted: int = 0
     oldest_at: float = -math.inf
     oldest_since: float = math.inf
+    replicas: int = 0
 
-    def next(self, at: float, t: Any, failed_at: float) -> Count:
+    def next(self, at: float, t: Any, failed_at: float, replicas: int) -> Count:
         """The count after one more answer."""
         since_s, oldest_at = at - failed_at, at - t.backlog_age_s
         rose = since_s < AGAIN_S - LAG_S and at - self.at < AGAIN_S + BEFORE_S - LAG_S
         came = max(0, t.backlog - self.told) if rose else 0
         doubted = max(0, min(self.doubted + came, t.backlog - 1)) if since_s < DOUBT_S - LAG_S else 0
         same = abs(oldest_at - self.oldest_at) < 6 - LAG_S
-        return Count(at, t.backlog, doubted, self.oldest_at if same else oldest_at, self.oldest_since if same else at)
+        oldest_at, since = (self.oldest_at, self.oldest_since) if same else (oldest_at, at)
+        return Count(at, t.backlog, doubted, oldest_at, since, replicas)
+
+
+def steady_s(policy: Policy) -> float:
+    """Slots count as steady load when they were in use for so long, and may do so only after a step down."""
+    return max(15.0, 2 * policy.max_wait_s)
 
 
 class Promises:
@@ -145,16 +152,14 @@ class Promises:
         self._zero(policy, look, facts, n)
         self._fewer(policy, facts, n)
         self._more(policy, look, facts, n)
-        self._reversals(facts)
+        self._reversals(policy, facts)
         self._reason(policy, look, facts, n, reason)
         self.grew_at = look.now if n > current else self.grew_at
         self.shrunk_at = look.now if n < current else self.shrunk_at
 
     def _learn(self, policy: Policy, look: Look, facts: Facts) -> None:
-        if not self.needs:
+        if not self.needs or look.now - self.past[-1].now > BLIND_S:
             self.needs = [(look.now, facts.current)]  # what a new autoscaler finds is needed, as far as it knows
-        if self.past and look.now - self.past[-1].now > BLIND_S:
-            self.needs = [(look.now, facts.current)]
         self.past = [f for f in self.past if f.now > look.now - 10 * STUCK_S] + [facts]
         least = self._room(policy, facts)
         if facts.blind or not facts.heard or (facts.current and not facts.running):
@@ -168,7 +173,7 @@ class Promises:
                 self.ended.add(t.task_type)
             at, before = look.asked_at[t.task_type], self.counts.get(t.task_type, Count())
             if t.backlog is not None and at > before.at:
-                self.counts[t.task_type] = before.next(at, t, self.failed_at)
+                self.counts[t.task_type] = before.next(at, t, self.failed_at, facts.current)
 
     def _bounds(self, policy: Policy, facts: Facts, n: int) -> None:
         assert n >= policy.min_replicas, "never below the minimum"
@@ -239,7 +244,8 @@ class Promises:
             stuck = self._lasts(facts, lambda f, kind=t.task_type: kind in f.stuck and f.running >= f.current > 0)
             if stuck or (passed_by and self._lasts(facts, lambda f: f.heard and f.running >= f.current > 0)):
                 of_it = max(math.ceil(busy - 1e-9), 1)
-            if t.rate_limited:
+            answered = waits and current > self.counts[t.task_type].replicas
+            if t.rate_limited or (answered and look.now - look.asked_at[t.task_type] < NEW_S - 2 * LAG_S):
                 of_it = min(of_it, max(current, 1))
             most = max(most, of_it)
         if self._lasts(facts, lambda f: f.heard and f.running < f.current, same=True):
@@ -258,11 +264,12 @@ class Promises:
             return False
         return facts.now - since >= STUCK_S
 
-    def _reversals(self, facts: Facts) -> None:
+    def _reversals(self, policy: Policy, facts: Facts) -> None:
         self.news = self.news or facts.work or not facts.heard or not facts.counted or facts.used > self.used_then
         before = self.past[-2].current if len(self.past) > 1 else facts.current
         if facts.current < before:
-            self.ups, self.used_then, self.news = 0, facts.used, False
+            used = [f.used for f in self.past if f.heard and f.now > facts.now - steady_s(policy)]
+            self.ups, self.used_then, self.news = 0, min(used, default=0), False
         elif facts.current > before:
             self.ups += 1
             assert self.news or self.ups <= 1, "after a step down no second one up without new work"

@@ -129,6 +129,20 @@ class TestGrowth:
     def test_a_burst_is_one_jump(self) -> None:
         assert once(seen(490, 10), 1, memory=SECOND_TASKS).replicas == 12
 
+    def test_one_count_adds_replicas_once(self) -> None:
+        # The first tasks of a burst that end seem to take 4 s: that is no reason for more at once, for the same 200.
+        burst = once(seen(200, 10), 1)
+        assert burst.replicas == 12, "200 at 20 a replica, and those in hand"
+        same = decide(POLICY, seen(200, 10, done=2.5, stats_age_s=2), burst.memory, 1002.0, burst.replicas)
+        assert (same.replicas, same.reason) == (12, Reason.BACKLOG_WAITING)
+        assert same.message.endswith("needs 18; counted at 1 replicas: 12 until the next")
+        assert decide(POLICY, seen(200, 10, done=2.5), same.memory, 1004.0, same.replicas).replicas == 18
+
+    def test_a_count_that_added_nothing_may_still(self) -> None:
+        # The fleet refused: the replicas are what they were.
+        burst = once(seen(200, 10), 1)
+        assert decide(POLICY, seen(200, 10, stats_age_s=2), burst.memory, 1002.0, 1).replicas == 12
+
     def test_slots_that_clear_a_burst_do_not_ask_for_more(self) -> None:
         memory = live(seen(used=4, done=4.0), 1, 60, memory=SECOND_TASKS)[-1].memory
         burst = decide(POLICY, seen(500, 10, add=17.0, done=10.0), memory, 1062.0, 1)
