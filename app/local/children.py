@@ -155,8 +155,8 @@ class _Guard:
             os.close(pipe)
             raise
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
             os.close(heard)
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         self.pid, self._pipe, self._ended = process.pid, pipe, _ending(process)
         born_s = time.monotonic()
         self._ended.add_done_callback(lambda ended: self._lost(process.pid, ended.result(), time.monotonic() - born_s))

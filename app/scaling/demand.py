@@ -109,7 +109,8 @@ class Observer:
         seen |= {pool.name: self._demand(pool, told) for pool in pools if pool.name not in seen}
         wanted = [want for pool in pools for want in _wants(pool, seen[pool.name], asks=pool.name in asks)]
         asked = await self._statistics.refresh(client, wanted)
-        return seen | {pool.name: self._demand(pool, told) for pool in pools if pool.policy.task_queue in asked}
+        # Of all that are awake: the answers of others may have taken seconds.
+        return seen | {p.name: self._demand(p, told) for p in pools if p.replicas or p.policy.task_queue in asked}
 
     def _demand(self, pool: Pool, heartbeats: Mapping[str, Sequence[Heartbeat]] | str) -> Demand:
         queue, slots = pool.policy.task_queue, pool.policy.slots_per_replica
@@ -117,8 +118,7 @@ class Observer:
         answers = {kind: self._statistics.answers.get((queue, kind)) for kind in pool.task_types}
         stats = (answer.stats for answer in answers.values() if answer)
         problems = dict.fromkeys(p for p in (heartbeats, *stats) if isinstance(p, str))
-        now = self._clock()
-        types = tuple(_type_demand(slots, kind, mine, answer, now) for kind, answer in answers.items())
+        types = tuple(_type_demand(slots, kind, mine, answer, self._clock()) for kind, answer in answers.items())
         loads = tuple(told.load(pool.task_types, slots) for told in mine or ())
         return Demand(queue, types, loads, "; ".join(problems))
 

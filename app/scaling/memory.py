@@ -33,7 +33,7 @@ class TypeMemory:
     counted: int = 0  # tasks that wait
     doubted: int = 0  # of them
     counted_at: float = -math.inf
-    replicas: int = 0  # wanted then: those that came since are the answer to it
+    replicas: int = 0  # wanted then, or fewer since: those that came on top are the answer to it
     oldest_at: float = -math.inf  # began to wait, and
     oldest_since: float = math.inf  # has been the oldest
     slots: float = 0.0  # in use, and
@@ -91,8 +91,8 @@ def learn(policy: Policy, demand: Demand, memory: Memory, now: float, current: i
 
 def _believe(t: TypeDemand, past: TypeMemory, now: float, failed_at: float, current: int) -> TypeMemory:
     counted_at = now - (t.stats_age_s or 0.0)
-    if t.backlog is None or counted_at <= past.counted_at + 1:  # the same answer, decided on sooner after its look
-        return past
+    if t.backlog is None or counted_at <= past.counted_at + 1:  # the same answer, but for the delays of decisions
+        return replace(past, replicas=min(past.replicas, current))
     # A server that restarts takes in again what it had not noted as done: 200 that wait become 400, and so the rates.
     # They stay 200 until that wears off. A count may be 75 s old (CALM_S); what came since an older one is real.
     since_s = counted_at - failed_at

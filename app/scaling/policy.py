@@ -137,8 +137,8 @@ def _brake(policy: Policy, t: TypeDemand, memory: Memory, now: float, current: i
         want = want.instead(least, Reason.WAIT_TOO_LONG, f"the oldest for {age_s:.0f} s: at least {least}")
     if t.rate_limited and want.replicas > allowed:
         want = want.instead(allowed, Reason.RATE_LIMITED, f"a rate limit is at work: not more than {allowed}")
-    if backlog and want.replicas > current > past.replicas:
-        want = want.instead(current, want.reason, f"counted at {past.replicas} replicas: {current} until the next")
+    if backlog and min(want.replicas, policy.max_replicas) > current > past.replicas:
+        want = want.instead(current, want.reason, f"counted at {past.replicas} wanted: {current} until the next count")
     return want
 
 

@@ -43,8 +43,8 @@ def test_100_orders_at_once_raise_the_replicas_and_each_completes_once(shop: Rel
         until(lambda: any(_risen(shop.events(pool)[before[pool] :]) for pool in POOLS), 60, 0.2)
         # In seconds it is `python -m benchmarks.burst` that tells: here others load the machine, and all is late.
         print(f"the first Event of a rise: {_since(begin)} after the first of 100 orders")
-        assert asyncio.run(shop.outcome(ids)).not_completed, "it rose while there was work for more pods"
         placed.result()
+        assert asyncio.run(shop.outcome(ids)).not_completed, "it rose while there was work for more pods"
     until(lambda: not asyncio.run(shop.outcome(ids)).not_completed, 180, 1.0)
     seen = asyncio.run(shop.outcome(ids))
     print(f"all done after {_since(begin)}; late, not lost: {seen.retried or 'none'}")

@@ -56,7 +56,8 @@ MUTANTS = (
     Mutant("tasks that a limit holds back have no handler", "policy", "free and not t.rate_limited and", "free and"),
     Mutant("nobody is ever missing", "memory", "if heard and workers < current else math.inf", "if False else math.inf"),
     Mutant("whoever starts is at work", "memory", "if current and (workers >= current or not heard) else math.inf", "if current else math.inf"),
-    Mutant("one count adds replicas twice", "policy", "if backlog and want.replicas > current > past.replicas:", "if False:"),
+    Mutant("one count adds replicas twice", "policy", "if backlog and min(want.replicas, policy.max_replicas) > current > past.replicas:", "if False:"),
+    Mutant("a late decision makes a count new", "memory", "past.counted_at + 1:", "past.counted_at + 0.001:"),
     # floor and ceiling
     Mutant("no floor for the work in hand", "policy", "    if want.replicas < floor:\n", "    if False:\n", ((NEED, "min(backlog, 1))"),)),
     Mutant("the floor is of one task type", "policy", "floor = max(fits.get(\"activity\", 0), ", "floor = max(", ((NEED, "min(backlog, 1))"),)),
@@ -111,6 +112,7 @@ MUTANTS = (
 # fmt: on
 RARE = {
     "replicas that do not start are no brake",
+    "zero below a minimum",
     "a start wakes nobody while Temporal is away",
     "tasks that are passed by grow the pool",
     "no failure is remembered",

@@ -62,7 +62,7 @@ class PolicyMachine(Life):
             self.world.lines[self.kind(kind)].unhandled += [self.world.now] * tasks
             self.look(looks)
 
-    @rule(start_s=st.sampled_from([1.0, 20.0, FOREVER]), tasks=SEVERAL, looks=st.sampled_from([1, 40]))
+    @rule(start_s=st.sampled_from([1.0, 20.0, FOREVER]), tasks=SEVERAL, looks=st.sampled_from([4, 40]))
     def pods_start_late_or_never(self, start_s: float, tasks: int, looks: int) -> None:
         self.world.start_pending(start_s)
         for _ in range(2):

@@ -8,7 +8,7 @@ autoscaler restarts, as its memory is.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.scaling.policy import Policy, Reason
@@ -96,7 +96,7 @@ def _stuck(t: Any) -> bool:
 
 @dataclass(frozen=True)
 class Count:
-    """What was told when `replicas` were wanted: tasks that wait, of them come since Temporal failed, the oldest."""
+    """What was told when `replicas` were wanted or more: tasks that wait, come since Temporal failed, the oldest."""
 
     at: float = -math.inf
     told: int = 0
@@ -146,7 +146,7 @@ class Promises:
         facts, n, reason = facts_of(look, current), decision.replicas, Reason(decision.reason.value)
         self._learn(policy, look, facts)
         assert decision.message, "a decision says why"
-        self._bounds(policy, facts, n)
+        assert policy.min_replicas <= n <= policy.max_replicas, "never outside the limits"
         self._doubt(policy, facts, n)
         self._floor(policy, facts, n)
         self._zero(policy, look, facts, n)
@@ -172,12 +172,9 @@ class Promises:
             if t.processed_per_s:
                 self.ended.add(t.task_type)
             at, before = look.asked_at[t.task_type], self.counts.get(t.task_type, Count())
-            if t.backlog is not None and at > before.at:
-                self.counts[t.task_type] = before.next(at, t, self.failed_at, facts.current)
-
-    def _bounds(self, policy: Policy, facts: Facts, n: int) -> None:
-        assert n >= policy.min_replicas, "never below the minimum"
-        assert n <= policy.max_replicas, "never above the maximum"
+            new = t.backlog is not None and at > before.at
+            fewer = replace(before, replicas=min(before.replicas, facts.current))
+            self.counts[t.task_type] = before.next(at, t, self.failed_at, facts.current) if new else fewer
 
     def _doubt(self, policy: Policy, facts: Facts, n: int) -> None:
         if n < min(facts.current, policy.max_replicas):
@@ -268,8 +265,9 @@ class Promises:
         self.news = self.news or facts.work or not facts.heard or not facts.counted or facts.used > self.used_then
         before = self.past[-2].current if len(self.past) > 1 else facts.current
         if facts.current < before:
-            used = [f.used for f in self.past if f.heard and f.now > facts.now - steady_s(policy)]
-            self.ups, self.used_then, self.news = 0, min(used, default=0), False
+            used, short = [facts.used], policy.stabilization_window_s < steady_s(policy)
+            used += [f.used for f in self.past if f.heard and f.now > facts.now - steady_s(policy) and short]
+            self.ups, self.used_then, self.news = 0, min(used), False
         elif facts.current > before:
             self.ups += 1
             assert self.news or self.ups <= 1, "after a step down no second one up without new work"

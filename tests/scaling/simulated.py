@@ -80,7 +80,7 @@ def simulate(
         if now - cached_at >= CACHE_S:
             added = sum(now - 30 < arrival <= now for arrival in arrivals) / 30
             cached, cached_at = (len(waiting), now - waiting[0] if waiting else 0.0, added), now
-        decision = decide(policy, _demand(policy, up, cached, now), memory, now, current)
+        decision = decide(policy, _demand(policy, up, cached, now - cached_at), memory, now, current)
         memory = decision.memory
         if decision.replicas != current:
             changes.append(Change(now, current, decision.replicas, decision.reason, len(waiting)))
@@ -91,7 +91,7 @@ def simulate(
     return changes, waits
 
 
-def _demand(policy: Policy, up: list[Pod], cached: tuple[int, float, float], now: float) -> Demand:
+def _demand(policy: Policy, up: list[Pod], cached: tuple[int, float, float], stats_age_s: float) -> Demand:
     rates = [pod.told_rate for pod in up if pod.told_rate is not None]
     one = TypeDemand(
         "activity",
@@ -99,6 +99,7 @@ def _demand(policy: Policy, up: list[Pod], cached: tuple[int, float, float], now
         backlog_age_s=cached[1],
         add_rate=cached[2],
         dispatch_rate=1.0,
+        stats_age_s=stats_age_s,
         used_slots=sum(pod.told_used for pod in up),
         total_slots=policy.slots_per_replica * len(up),
         processed_per_s=sum(rates) if up and len(rates) == len(up) else None,

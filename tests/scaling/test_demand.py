@@ -489,6 +489,18 @@ class TestQuestions:
 
         asyncio.run(run())
 
+    def test_statistics_are_as_old_as_they_are_when_others_are_waited_for(self, temporal_address: str) -> None:
+        async def run(front: Proxy) -> None:
+            client, by = await connect(front.address), observer(timeout_s=5)
+            awake = pool_of(new_queue(), "workflow", replicas=1)
+            await by.look(client, [awake])
+            front.delays_s["DescribeTaskQueue"] = 1.5
+            seen = await by.look(client, [awake, pool_of(new_queue(), "workflow")])
+            assert (of(seen[awake.name], "workflow").stats_age_s or 0) > 1.4
+
+        with grpc_proxy(temporal_address) as front:
+            asyncio.run(run(front))
+
     def test_a_question_whose_turn_did_not_come_is_no_failure(self, temporal_address: str) -> None:
         async def run(front: Proxy) -> None:
             client = await connect(front.address)

@@ -135,8 +135,25 @@ class TestGrowth:
         assert burst.replicas == 12, "200 at 20 a replica, and those in hand"
         same = decide(POLICY, seen(200, 10, done=2.5, stats_age_s=2), burst.memory, 1002.0, burst.replicas)
         assert (same.replicas, same.reason) == (12, Reason.BACKLOG_WAITING)
-        assert same.message.endswith("needs 18; counted at 1 replicas: 12 until the next")
-        assert decide(POLICY, seen(200, 10, done=2.5), same.memory, 1004.0, same.replicas).replicas == 18
+        assert same.message.endswith("needs 18; counted at 1 wanted: 12 until the next count")
+        assert decide(POLICY, seen(200, 10, done=2.5), same.memory, 1006.0, same.replicas).replicas == 18
+
+    def test_a_decision_that_is_late_after_its_look_makes_no_count_new(self) -> None:
+        burst = once(seen(200, 10), 1)
+        assert decide(POLICY, seen(200, 10, done=2.5, stats_age_s=2), burst.memory, 1002.9, 12).replicas == 12
+
+    def test_a_count_adds_to_the_fewest_since_it_was_taken(self) -> None:
+        # Counted at 4, lowered to 1 by hand, and of the 10 that are wanted then 3 are.
+        counted = once(seen(200), 4)
+        lowered = decide(POLICY, seen(200, stats_age_s=2), counted.memory, 1002.0, 1)
+        grown = decide(POLICY, seen(200, stats_age_s=4), lowered.memory, 1004.0, 3)
+        assert (lowered.replicas, grown.replicas) == (10, 3)
+
+    def test_the_maximum_decides_and_not_the_age_of_the_count(self) -> None:
+        policy = replace(POLICY, max_replicas=12)
+        burst = once(seen(500, 10), 1, policy)
+        same = decide(policy, seen(500, 10, done=2.5, stats_age_s=2), burst.memory, 1002.0, burst.replicas)
+        assert [(d.replicas, d.reason) for d in (burst, same)] == [(12, Reason.AT_MAXIMUM)] * 2
 
     def test_a_count_that_added_nothing_may_still(self) -> None:
         # The fleet refused: the replicas are what they were.
