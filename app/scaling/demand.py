@@ -105,12 +105,12 @@ class Observer:
         """
         told = await self._heartbeats.read(client)
         heard = not isinstance(told, str)
-        seen = {n: d for n, d in resting if heard and d.known == "Full" and not (d.workers or d.task_queue in told)}
-        seen |= {pool.name: self._demand(pool, told) for pool in pools if pool.name not in seen}
+        rest = {n: d for n, d in resting if heard and d.known == "Full" and not (d.workers or d.task_queue in told)}
+        seen = rest | {pool.name: self._demand(pool, told) for pool in pools if pool.name not in rest}
         wanted = [want for pool in pools for want in _wants(pool, seen[pool.name], asks=pool.name in asks)]
         asked = await self._statistics.refresh(client, wanted)
-        # Of all that are awake: the answers of others may have taken seconds.
-        return seen | {p.name: self._demand(p, told) for p in pools if p.replicas or p.policy.task_queue in asked}
+        again = (p for p in pools if p.name not in rest or p.policy.task_queue in asked)  # others' answers took seconds
+        return seen | {pool.name: self._demand(pool, told) for pool in again}
 
     def _demand(self, pool: Pool, heartbeats: Mapping[str, Sequence[Heartbeat]] | str) -> Demand:
         queue, slots = pool.policy.task_queue, pool.policy.slots_per_replica

@@ -57,6 +57,7 @@ MUTANTS = (
     Mutant("nobody is ever missing", "memory", "if heard and workers < current else math.inf", "if False else math.inf"),
     Mutant("whoever starts is at work", "memory", "if current and (workers >= current or not heard) else math.inf", "if current else math.inf"),
     Mutant("one count adds replicas twice", "policy", "if backlog and min(want.replicas, policy.max_replicas) > current > past.replicas:", "if False:"),
+    Mutant("a count adds to the most since it was taken", "memory", "min(past.replicas, current)", "past.replicas"),
     Mutant("a late decision makes a count new", "memory", "past.counted_at + 1:", "past.counted_at + 0.001:"),
     # floor and ceiling
     Mutant("no floor for the work in hand", "policy", "    if want.replicas < floor:\n", "    if False:\n", ((NEED, "min(backlog, 1))"),)),
@@ -111,6 +112,7 @@ MUTANTS = (
 )
 # fmt: on
 RARE = {
+    "a count adds to the most since it was taken",
     "replicas that do not start are no brake",
     "zero below a minimum",
     "a start wakes nobody while Temporal is away",
