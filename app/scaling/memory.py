@@ -79,9 +79,9 @@ def learn(policy: Policy, demand: Demand, memory: Memory, now: float, current: i
                 slots, tasks = past.slots * KEEP + held / size, past.tasks * KEEP + t.processed_per_s / size
                 past = replace(past, slots=slots, tasks=max(tasks, slots / LONGEST_S if past.tasks else 0.0))
         types[t.task_type] = past
-    # Without heartbeats nobody can tell who is at work; then the time since the last growth has to do.
     new = workers > memory.workers or memory.missing_since == math.inf
     calm = demand.calm and (current == 0 or workers > 0)
+    # Without heartbeats nobody can tell who is at work; then the time since the last growth has to do.
     staffed_since = min(memory.staffed_since, now) if current and (workers >= current or not heard) else math.inf
     missing_since = (now if new else memory.missing_since) if heard and workers < current else math.inf
     calm_since = min(now if gone(memory, now) else memory.calm_since, now) if calm else math.inf
