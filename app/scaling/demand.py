@@ -109,7 +109,7 @@ class Observer:
         seen = rest | {pool.name: self._demand(pool, told) for pool in pools if pool.name not in rest}
         wanted = [want for pool in pools for want in _wants(pool, seen[pool.name], asks=pool.name in asks)]
         asked = await self._statistics.refresh(client, wanted)
-        again = (p for p in pools if p.name not in rest or p.policy.task_queue in asked)  # others' answers took seconds
+        again = (p for p in pools if p.name not in rest or p.policy.task_queue in asked)  # older by the wait for others
         return seen | {pool.name: self._demand(pool, told) for pool in again}
 
     def _demand(self, pool: Pool, heartbeats: Mapping[str, Sequence[Heartbeat]] | str) -> Demand:

@@ -138,7 +138,7 @@ def _brake(policy: Policy, t: TypeDemand, memory: Memory, now: float, current: i
     if t.rate_limited and want.replicas > allowed:
         want = want.instead(allowed, Reason.RATE_LIMITED, f"a rate limit is at work: not more than {allowed}")
     if backlog and min(want.replicas, policy.max_replicas) > current > past.replicas:
-        want = want.instead(current, want.reason, f"counted at {past.replicas} wanted: {current} until the next count")
+        want = want.instead(current, want.reason, f"not more than {current} until they are counted anew")
     return want
 
 

@@ -117,7 +117,7 @@ class Count:
 
 
 def steady_s(policy: Policy) -> float:
-    """Slots count as steady load when they were in use for so long, and may do so only after a step down."""
+    """Seconds: slots in use for so long count as steady load, which may be only after a step down."""
     return max(15.0, 2 * policy.max_wait_s)
 
 

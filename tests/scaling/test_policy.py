@@ -135,7 +135,7 @@ class TestGrowth:
         assert burst.replicas == 12, "200 at 20 a replica, and those in hand"
         same = decide(POLICY, seen(200, 10, done=2.5, stats_age_s=2), burst.memory, 1002.0, burst.replicas)
         assert (same.replicas, same.reason) == (12, Reason.BACKLOG_WAITING)
-        assert same.message.endswith("needs 18; counted at 1 wanted: 12 until the next count")
+        assert same.message.endswith("needs 18; not more than 12 until they are counted anew")
         assert decide(POLICY, seen(200, 10, done=2.5), same.memory, 1006.0, same.replicas).replicas == 18
 
     def test_a_decision_that_is_late_after_its_look_makes_no_count_new(self) -> None:
